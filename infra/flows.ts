@@ -1,0 +1,78 @@
+/**
+ * Who may talk to whom: a flow that is not here does not exist. NATS users and permissions, Postgres roles, mTLS
+ * allowlists, network rules, the documentation's table and the isolation tests are generated from this table or checked
+ * against it. What flows over the bus is declared once in proto/subjects.ts and joined in here.
+ */
+import { buckets, coreSubjects, type ServiceName, streams } from "@sallyport/proto/subjects";
+
+export type Party = ServiceName | "nats" | "postgres" | "client" | "operator" | "issuer" | "model-server";
+
+export interface Flow {
+  readonly from: Party;
+  readonly to: Party;
+  readonly protocol: "grpc" | "http" | "nats" | "postgres";
+  /** gRPC service names, stream and bucket names, or the schema. */
+  readonly what: readonly string[];
+  readonly why: string;
+}
+
+const generation = "sallyport.generation.v1.GenerationService";
+const preModeration = "sallyport.moderation.v1.PreModerationService";
+const postModeration = "sallyport.moderation.v1.PostModerationService";
+const watermark = "sallyport.watermark.v1.WatermarkService";
+const audit = "sallyport.audit.v1.AuditService";
+const receipt = "sallyport.audit.v1.ReceiptService";
+const vault = "sallyport.audit.v1.VaultService";
+const models = "sallyport.governance.v1.ModelService";
+const review = "sallyport.governance.v1.ReviewService";
+
+const callFlows: readonly Flow[] = [
+  { from: "client", to: "gateway", protocol: "grpc", what: [generation], why: "the client API" },
+  { from: "client", to: "gateway", protocol: "http", what: ["openai"], why: "the OpenAI-compatible API" },
+  { from: "operator", to: "governance", protocol: "grpc", what: [models, review], why: "registry and review queue" },
+  { from: "operator", to: "audit", protocol: "grpc", what: [audit], why: "records and proofs" },
+  { from: "operator", to: "audit", protocol: "http", what: ["tlog-tiles"], why: "the log for tools that we did not write" },
+  { from: "gateway", to: "issuer", protocol: "http", what: ["jwks"], why: "keys of the callers' access tokens" },
+  { from: "governance", to: "issuer", protocol: "http", what: ["jwks"], why: "keys of the operators' access tokens" },
+  { from: "audit", to: "issuer", protocol: "http", what: ["jwks"], why: "keys of the auditors' access tokens" },
+  { from: "gateway", to: "pre-moderator", protocol: "grpc", what: [preModeration], why: "door 1's verdict" },
+  { from: "gateway", to: "audit", protocol: "grpc", what: [receipt], why: "receipts for callers" },
+  { from: "gateway", to: "watermarker", protocol: "grpc", what: [watermark], why: "detection for callers" },
+  { from: "governance", to: "post-moderator", protocol: "grpc", what: [postModeration], why: "countersignature of a person's release" },
+  { from: "governance", to: "audit", protocol: "grpc", what: [vault], why: "bodies for a reviewer under a lease" },
+  { from: "gateway", to: "postgres", protocol: "postgres", what: ["gateway"], why: "the request ledger and its outbox" },
+  { from: "audit", to: "postgres", protocol: "postgres", what: ["audit"], why: "the log and the vault" },
+  { from: "governance", to: "postgres", protocol: "postgres", what: ["governance"], why: "registry, reviews and their outbox" },
+  { from: "inference-worker", to: "model-server", protocol: "http", what: ["openai"], why: "engine remote, inside the chamber" },
+];
+
+/** The chamber: these reach the bus and nothing else (a model server beside the worker not even that). */
+export const chamber: readonly Party[] = ["inference-worker", "model-server"];
+
+function busFlows(): Flow[] {
+  const flows: Flow[] = [];
+  for (const stream of Object.values(streams)) {
+    for (const from of stream.writers) flows.push({ from, to: "nats", protocol: "nats", what: [`publish ${stream.name}`], why: "write" });
+    for (const consumer of stream.consumers)
+      flows.push({ from: consumer.service, to: "nats", protocol: "nats", what: [`consume ${stream.name}/${consumer.name}`], why: "read" });
+  }
+  for (const [name, core] of Object.entries(coreSubjects)) {
+    for (const from of core.writers) flows.push({ from, to: "nats", protocol: "nats", what: [`publish ${name}`], why: "signal" });
+    for (const from of core.readers) flows.push({ from, to: "nats", protocol: "nats", what: [`subscribe ${name}`], why: "signal" });
+  }
+  for (const bucket of Object.values(buckets)) {
+    flows.push({ from: bucket.writer, to: "nats", protocol: "nats", what: [`put KV ${bucket.name}`], why: "signed state" });
+    for (const from of bucket.readers) flows.push({ from, to: "nats", protocol: "nats", what: [`watch KV ${bucket.name}`], why: "signed state" });
+  }
+  return flows;
+}
+
+export const flows: readonly Flow[] = [...callFlows, ...busFlows()];
+
+/** Services whose certificate may call `grpcService` on `server`; empty for those that callers reach with a token. */
+export function allowedCallers(server: ServiceName, grpcService: string): ServiceName[] {
+  return flows
+    .filter((flow) => flow.protocol === "grpc" && flow.to === server && flow.what.includes(grpcService))
+    .map((flow) => flow.from)
+    .filter((from): from is ServiceName => from !== "client" && from !== "operator");
+}
