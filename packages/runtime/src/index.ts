@@ -1,0 +1,5 @@
+export * from "./clock.ts";
+export * from "./env.ts";
+export { formatAddress, parseAddress } from "./env-values.ts";
+export * from "./errors.ts";
+export * from "./logger.ts";
