@@ -12,7 +12,8 @@ export interface EnvelopeJson {
 
 const base64: Reader<Uint8Array> = (value, field) => {
   if (typeof value !== "string") throw new AttestationError("ENVELOPE_INVALID", `${field} must be base64`, { field });
-  return decodeBase64(value, field);
+  // DSSE: "either standard or URL-safe base64 encodings are allowed", and verifiers must accept both.
+  return decodeBase64(value.replaceAll("-", "+").replaceAll("_", "/"), field);
 };
 
 /** Shape only; whether the one signature is good is verifyEnvelope's question. */

@@ -29,8 +29,9 @@ const ticketReader = object(
 
 /**
  * Everything needed to check one release offline. `admission` is door 1, or door 1, review and countersign; `end` is
- * door 2's deny or hold that stopped a stream; `held` is a whole output released by a person; `lastMark` is the mark of an
- * image that has no window, being denied or held. In the file envelopes are DSSE JSON, and salt (32 bytes) and contents are base64. The file holds the output in the clear: keep it accordingly.
+ * door 2's deny or hold that stopped a stream; `held` is a whole output released by a person; `lastMark` is the mark of
+ * an image that has no window, being denied or held. In the file envelopes are DSSE JSON, and salt (32 bytes) and
+ * contents are base64. The file holds the output in the clear: keep it accordingly.
  */
 export type ReleaseTicket = ReturnType<typeof ticketReader>;
 
