@@ -53,8 +53,7 @@ export async function runService(definition: ServiceDefinition): Promise<void> {
     }
   } catch (error) {
     // Work that a stop interrupts rejects with the signal's reason: that is how stopping looks, not a fault.
-    const interrupted =
-      stop.signal.aborted && (error === stop.signal.reason || (error as Error)?.name === "AbortError");
+    const interrupted = stop.signal.aborted && asAppError(error).code === "CANCELLED";
     if (!interrupted) {
       exitCode = 1;
       log.error({ err: error }, stop.signal.aborted ? "could not stop cleanly" : "could not start");
