@@ -1,0 +1,44 @@
+/** AppError ↔ gRPC status with google.rpc.Status and ErrorInfo in `grpc-status-details-bin` (AIP-193). */
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { anyPack, anyUnpack } from "@bufbuild/protobuf/wkt";
+import { Metadata, type ServiceError, type StatusObject } from "@grpc/grpc-js";
+import { type ErrorInfo, ErrorInfoSchema } from "@sallyport/proto/google/rpc/error_details";
+import { StatusSchema } from "@sallyport/proto/google/rpc/status";
+import { AppError, codeOfGrpcStatus, isErrorCode, toGrpcStatus } from "../errors.ts";
+
+export const errorDomain = "sallyport";
+const detailsKey = "grpc-status-details-bin";
+/** Trailers share HTTP/2's header limit: a long message would cost the caller the whole status. */
+const maxMessageLength = 1_000;
+
+export function encodeStatus(error: unknown): StatusObject {
+  const { code, message: fullMessage, reason, details } = toGrpcStatus(error);
+  // grpc-js percent-encodes it with encodeURI, which throws on half a surrogate pair.
+  const message = fullMessage.slice(0, maxMessageLength).toWellFormed();
+  const info = create(ErrorInfoSchema, { reason, domain: errorDomain, metadata: details });
+  const status = create(StatusSchema, { code, message, details: [anyPack(ErrorInfoSchema, info)] });
+  const metadata = new Metadata();
+  metadata.set(detailsKey, Buffer.from(toBinary(StatusSchema, status)));
+  return { code, details: message, metadata };
+}
+
+/** What a client's call failed with. Without our ErrorInfo the code comes from the status number alone. */
+export function decodeStatus(error: ServiceError): AppError {
+  const info = errorInfoOf(error.metadata);
+  const { code: innerCode, ...details } = info?.metadata ?? {};
+  const code = isErrorCode(innerCode) ? innerCode : codeOfGrpcStatus(error.code);
+  const message = error.details || "the call failed";
+  return new AppError(code, message, { reason: info?.reason || code, details, cause: error });
+}
+
+function errorInfoOf(metadata: Metadata | undefined): ErrorInfo | undefined {
+  const [bytes] = metadata?.get(detailsKey) ?? [];
+  if (!Buffer.isBuffer(bytes)) return undefined;
+  try {
+    const infos = fromBinary(StatusSchema, bytes).details.map((any) => anyUnpack(any, ErrorInfoSchema));
+    return infos.find((info) => info?.domain === errorDomain);
+  } catch {
+    // A peer's broken trailer must not hide the failure that it came with.
+    return undefined;
+  }
+}
