@@ -1,0 +1,148 @@
+import { createHash } from "node:crypto";
+import type { Tx } from "@sallyport/runtime";
+import { emptyFrontier, type Frontier, type NoteSigner, rootOf, signCheckpoint } from "@sallyport/tlog";
+import { countArrivals } from "./db/arrivals.ts";
+import {
+  createHead,
+  findRejection,
+  findTaken,
+  growTiles,
+  type Head,
+  insertRecords,
+  insertRejection,
+  lastSequence,
+  lockHead,
+  saveHead,
+} from "./db/log.ts";
+import { insertVault, type WrappedKey } from "./db/vault.ts";
+import { type LogEvent, messageIdOf, type Place } from "./domain/event.ts";
+import { growTree } from "./domain/growth.ts";
+import { buildOwnEvent, type OwnFacts } from "./events.ts";
+
+/** What asks for a place in the log. */
+export type Item =
+  | { readonly kind: "event"; readonly event: LogEvent; readonly key: WrappedKey | undefined }
+  /** `bytes`: what came in place of a record. */
+  | { readonly kind: "poison"; readonly place: Place; readonly reason: string; readonly bytes: Uint8Array }
+  | { readonly kind: "own"; readonly facts: OwnFacts };
+
+/** `rejected`: the place is taken account of, by a record that says why nothing else is there. */
+export interface Outcome {
+  readonly status: "logged" | "duplicate" | "rejected";
+  readonly index: number;
+  readonly reason?: string;
+}
+
+/** Who writes: the key of the log, and the epoch under which this process numbers its own records. */
+export interface Writer {
+  readonly signer: NoteSigner;
+  readonly epoch: string;
+}
+
+/** Makes an empty log with a signed head, once. */
+export async function createLog(tx: Tx, signer: NoteSigner, now: Date): Promise<void> {
+  await createHead(tx, { frontier: emptyFrontier, checkpoint: signHead(emptyFrontier, signer) }, now);
+}
+
+/**
+ * Appends what is new among `items`, in their order, with tiles, vault and signed head: all of it or, when this
+ * throws, nothing. The caller commits.
+ */
+export async function appendBatch(tx: Tx, items: readonly Item[], writer: Writer, now: Date) {
+  const head = await lockHead(tx);
+  if (head === undefined) throw new Error("the log was not made");
+  const batch = await openBatch(tx, head, items, writer, now);
+  const outcomes: Outcome[] = [];
+  for (const item of items) outcomes.push(await place(tx, batch, item));
+  return { outcomes, head: batch.fresh.length === 0 ? head : await write(tx, head, batch, writer.signer) };
+}
+
+interface Batch {
+  readonly now: Date;
+  readonly first: number;
+  readonly taken: Map<string, { index: number; leaf: Uint8Array }>;
+  readonly fresh: { event: LogEvent; key: WrappedKey | undefined }[];
+  readonly rejections: { place: Place; digest: Uint8Array; index: number }[];
+  readonly ownEpoch: string;
+  ownSequence: number;
+}
+
+async function openBatch(tx: Tx, head: Head, items: readonly Item[], writer: Writer, now: Date): Promise<Batch> {
+  const places = items.flatMap((item) => (item.kind === "event" ? [item.event.place] : []));
+  return {
+    now,
+    first: head.frontier.size,
+    taken: await findTaken(tx, places),
+    fresh: [],
+    rejections: [],
+    ownEpoch: writer.epoch,
+    ownSequence: await lastSequence(tx, "audit", writer.epoch),
+  };
+}
+
+function place(tx: Tx, batch: Batch, item: Item): Promise<Outcome> | Outcome {
+  if (item.kind === "own") return { status: "logged", index: addOwn(batch, item.facts) };
+  if (item.kind === "poison") return reject(tx, batch, item.place, item.reason, item.bytes);
+  const { event } = item;
+  const taken = batch.taken.get(messageIdOf(event.place));
+  if (taken === undefined) return { status: "logged", index: addFresh(batch, event, item.key) };
+  if (Buffer.compare(taken.leaf, event.leaf) === 0) return { status: "duplicate", index: taken.index };
+  return reject(tx, batch, event.place, "PLACE_TAKEN", event.record);
+}
+
+function addFresh(batch: Batch, event: LogEvent, key: WrappedKey | undefined): number {
+  const index = batch.first + batch.fresh.length;
+  batch.fresh.push({ event, key });
+  batch.taken.set(messageIdOf(event.place), { index, leaf: event.leaf });
+  return index;
+}
+
+function addOwn(batch: Batch, facts: OwnFacts): number {
+  batch.ownSequence += 1;
+  const place: Place = { producer: "audit", epoch: batch.ownEpoch, sequence: batch.ownSequence };
+  return addFresh(batch, buildOwnEvent(facts, place, batch.now), undefined);
+}
+
+async function reject(tx: Tx, batch: Batch, place: Place, reason: string, bytes: Uint8Array): Promise<Outcome> {
+  const digest = createHash("sha256").update(bytes).digest();
+  const inBatch = batch.rejections.find(
+    (other) => messageIdOf(other.place) === messageIdOf(place) && digest.equals(other.digest),
+  );
+  const known = inBatch?.index ?? (await findRejection(tx, place, digest));
+  if (known !== undefined) return { status: "rejected", index: known, reason };
+  const { producer, epoch, sequence } = place;
+  const detail = { producer, epoch, sequence, reason, digest: digest.toString("hex") };
+  const index = addOwn(batch, { event: "log.rejected", detail });
+  batch.rejections.push({ place, digest, index });
+  return { status: "rejected", index, reason };
+}
+
+async function write(tx: Tx, head: Head, batch: Batch, signer: NoteSigner): Promise<Head> {
+  const { now, first, fresh, rejections } = batch;
+  const events = fresh.map(({ event }) => event);
+  const grown = growTree(
+    head.frontier,
+    events.map(({ leaf }) => leaf),
+  );
+  await insertRecords(tx, first, events, now);
+  await growTiles(tx, grown.tiles);
+  for (const { place, digest, index } of rejections) await insertRejection(tx, place, digest, index);
+  const vault = fresh.flatMap(({ event: { requestId, bodies }, key }, i) =>
+    requestId === undefined ? [] : [{ requestId, recordIndex: first + i, bodies, key }],
+  );
+  await insertVault(tx, vault, now);
+  const arrived = [...events, ...rejections].map(({ place }) => place);
+  // Its own records never travel, so none can be missing.
+  await countArrivals(
+    tx,
+    arrived.filter(({ producer }) => producer !== "audit"),
+    now,
+  );
+  const signed = { frontier: grown.head, checkpoint: signHead(grown.head, signer) };
+  await saveHead(tx, signed, now);
+  return signed;
+}
+
+function signHead(frontier: Frontier, signer: NoteSigner): string {
+  return signCheckpoint({ origin: signer.name, size: frontier.size, root: rootOf(frontier), extensions: [] }, signer);
+}

@@ -1,0 +1,90 @@
+import { AppError, type Clock, type Db, type Logger } from "@sallyport/runtime";
+import { appendBatch, type Item, type Outcome, type Writer } from "./append-batch.ts";
+import type { Head } from "./db/log.ts";
+
+/** Items that share one transaction and one signed head. */
+export const maxBatchItems = 256;
+
+/** Items that wait; more are refused, and the bus brings them again. */
+export const maxQueuedItems = 4_096;
+
+export interface Appender {
+  /**
+   * Resolves once the item is committed under a signed head. Rejects with UNAVAILABLE when it may not be: submitting
+   * again is always safe. Items are appended in the order in which they were submitted.
+   */
+  submit(item: Item | Promise<Item>): Promise<Outcome>;
+  /** Stops taking items and resolves when those that wait are done. */
+  close(): Promise<void>;
+}
+
+interface Waiting {
+  readonly item: Item | Promise<Item>;
+  readonly resolve: (outcome: Outcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export interface AppenderOptions {
+  readonly db: Db;
+  readonly writer: Writer;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Called after each commit. */
+  readonly onHead: (head: Head) => void;
+}
+
+/** Gathers items into batches: while one transaction commits, the next batch collects. */
+export function createAppender({ db, writer, clock, log, onHead }: AppenderOptions): Appender {
+  const queue: Waiting[] = [];
+  let running: Promise<void> | undefined;
+  let isClosed = false;
+
+  async function run(): Promise<void> {
+    while (queue.length > 0) await settle(queue.splice(0, maxBatchItems));
+    running = undefined;
+  }
+
+  async function settle(batch: readonly Waiting[]): Promise<void> {
+    const prepared = await Promise.allSettled(batch.map(({ item }) => item));
+    const ready: { waiting: Waiting; item: Item }[] = [];
+    for (const [i, result] of prepared.entries()) {
+      if (result.status === "fulfilled") ready.push({ waiting: batch[i]!, item: result.value });
+      else batch[i]!.reject(result.reason);
+    }
+    if (ready.length === 0) return;
+    try {
+      await append(ready);
+    } catch (error) {
+      // One item that the database refuses must not hold its neighbours back.
+      if (ready.length === 1) return ready[0]!.waiting.reject(notCommitted(error));
+      log.warn({ err: error, items: ready.length }, "a batch was not committed; its items are tried one by one");
+      for (const one of ready) await append([one]).catch((cause) => one.waiting.reject(notCommitted(cause)));
+    }
+  }
+
+  async function append(ready: readonly { waiting: Waiting; item: Item }[]): Promise<void> {
+    const items = ready.map(({ item }) => item);
+    const { outcomes, head } = await db.transaction((tx) => appendBatch(tx, items, writer, clock.now()));
+    onHead(head);
+    for (const [i, { waiting }] of ready.entries()) waiting.resolve(outcomes[i]!);
+  }
+
+  return {
+    submit(item) {
+      if (isClosed) return Promise.reject(new AppError("UNAVAILABLE", "the log is closing; try again"));
+      if (queue.length >= maxQueuedItems)
+        return Promise.reject(new AppError("UNAVAILABLE", "the log is busy; try again"));
+      const outcome = new Promise<Outcome>((resolve, reject) => queue.push({ item, resolve, reject }));
+      running ??= run();
+      return outcome;
+    },
+    async close() {
+      isClosed = true;
+      await running;
+    },
+  };
+}
+
+function notCommitted(cause: unknown): AppError {
+  return new AppError("UNAVAILABLE", "the record was not committed; try again", { cause });
+}

@@ -1,0 +1,67 @@
+/** The content vault's rows: ciphertexts, and the wrapped keys without which they are noise. */
+import type { Queryable, Tx } from "@sallyport/runtime";
+import type { Body } from "../domain/event.ts";
+
+export interface WrappedKey {
+  readonly wrapping: "master" | "jwe";
+  readonly wrapped: Uint8Array;
+}
+
+export interface VaultEntry {
+  readonly requestId: string;
+  readonly recordIndex: number;
+  readonly bodies: readonly Body[];
+  readonly key: WrappedKey | undefined;
+}
+
+/** Stores what came with fresh records. A request's first key stays: another one could not open what is there. */
+export async function insertVault(tx: Tx, entries: readonly VaultEntry[], now: Date): Promise<void> {
+  for (const { requestId, key } of entries) {
+    if (key === undefined) continue;
+    const sql =
+      "INSERT INTO vault_keys (request_id, wrapping, wrapped, stored_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+    await tx.query(sql, [requestId, key.wrapping, Buffer.from(key.wrapped), now]);
+  }
+  const rows = entries.flatMap(({ requestId, recordIndex, bodies }) =>
+    bodies.map((body) => ({ ...body, requestId, recordIndex })),
+  );
+  if (rows.length === 0) return;
+  const sql = `INSERT INTO vault_bodies (request_id, kind, context, attempt, index, ciphertext, record_index)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[], $6::bytea[], $7::bigint[])`;
+  await tx.query(sql, [
+    rows.map(({ requestId }) => requestId),
+    rows.map(({ kind }) => kind),
+    rows.map(({ context }) => context),
+    rows.map(({ attempt }) => attempt),
+    rows.map(({ index }) => index),
+    rows.map(({ ciphertext }) => Buffer.from(ciphertext)),
+    rows.map(({ recordIndex }) => recordIndex),
+  ]);
+}
+
+export async function findKey(db: Queryable, requestId: string): Promise<WrappedKey | undefined> {
+  const sql = "SELECT wrapping, wrapped FROM vault_keys WHERE request_id = $1";
+  const { rows } = await db.query<WrappedKey>(sql, [requestId]);
+  return rows[0] && { wrapping: rows[0].wrapping, wrapped: new Uint8Array(rows[0].wrapped) };
+}
+
+export interface StoredBody extends Body {
+  readonly recordIndex: number;
+}
+
+/** The bodies of one kind that came with the newest record that has any, in order. */
+export async function newestBodies(db: Queryable, requestId: string, kind: Body["kind"]): Promise<StoredBody[]> {
+  const sql = `SELECT kind, context, attempt, index, ciphertext, record_index FROM vault_bodies
+    WHERE request_id = $1 AND kind = $2 AND record_index = (
+      SELECT max(record_index) FROM vault_bodies WHERE request_id = $1 AND kind = $2)
+    ORDER BY attempt, index`;
+  const { rows } = await db.query<Omit<Body, "index"> & { index: number; record_index: unknown }>(sql, [
+    requestId,
+    kind,
+  ]);
+  return rows.map(({ record_index, ciphertext, ...row }) => ({
+    ...row,
+    ciphertext: new Uint8Array(ciphertext),
+    recordIndex: Number(record_index),
+  }));
+}
