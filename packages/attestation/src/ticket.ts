@@ -35,7 +35,7 @@ type State = "open" | "held" | "ended";
  */
 export class TicketVerifier {
   readonly #context: TicketContext;
-  #admission: Link | undefined;
+  #admission: Link[] = [];
   #claim: Link | undefined;
   #mark: Link | undefined;
   #last: Link | undefined;
@@ -56,7 +56,7 @@ export class TicketVerifier {
   /** Door 1 let the request in, or held it and a person, countersigned, let it in. */
   admit(door1: Envelope, release?: Release): Link {
     return refusing(() => {
-      check(this.#admission === undefined, "OUT_OF_ORDER", "the request is already admitted");
+      check(this.#admission.length === 0, "OUT_OF_ORDER", "the request is already admitted");
       const link = verifyLink(door1, this.#context, {
         stage: "door1",
         attempt: 0,
@@ -64,15 +64,15 @@ export class TicketVerifier {
         subject: { name: "request", digest: this.#context.requestDigest },
         places: [{ index: 0, prev: null }],
       });
-      this.#admission = release === undefined ? link : this.#releasedBy(release, link);
-      return this.#admission;
+      this.#admission = release === undefined ? [link] : [link, ...this.#releasedBy(release, link)];
+      return this.#admission.at(-1)!;
     });
   }
 
   /** The worker says which approved model it runs on the admitted request. */
   claim(worker: Envelope): Link {
     return refusing(() => {
-      const admission = this.#admission;
+      const admission = this.#admission.at(-1);
       check(admission !== undefined && this.#claim === undefined, "OUT_OF_ORDER", "one claim follows the admission");
       const link = verifyLink(worker, this.#context, {
         stage: "worker",
@@ -81,9 +81,7 @@ export class TicketVerifier {
         subject: { name: "request", digest: this.#context.requestDigest },
         places: [{ index: 0, prev: admission.digest }],
       });
-      const admitted = admission.statement.predicate.modelDigest;
-      const sameModel = admitted === null || admitted === link.statement.predicate.modelDigest;
-      check(sameModel, "MODEL_MISMATCH", "the request was admitted for another model");
+      checkNamedModel(this.#admission, link);
       this.#checkApproved(link);
       this.#claim = link;
       return link;
@@ -130,9 +128,10 @@ export class TicketVerifier {
       const held = this.#door2(hold, ["hold"], [this.#wholeOutput()], bytes);
       check(held.statement.predicate.final, "CHAIN_BROKEN", "the hold is not over the whole output");
       this.#checkApproved(held);
-      const link = this.#releasedBy({ review, countersign }, held);
+      const links = this.#releasedBy({ review, countersign }, held);
+      checkNamedModel(links, held);
       this.#state = "ended";
-      return { ...link, final: true };
+      return { ...links[1], final: true };
     });
   }
 
@@ -165,7 +164,7 @@ export class TicketVerifier {
     return link;
   }
 
-  #releasedBy({ review, countersign }: Release, held: Link): Link {
+  #releasedBy({ review, countersign }: Release, held: Link): [review: Link, countersign: Link] {
     const step = (envelope: Envelope, stage: "review" | "countersign", prev: Link) =>
       verifyLink(envelope, this.#context, {
         stage,
@@ -174,7 +173,8 @@ export class TicketVerifier {
         subject: subjectOf(held.statement),
         places: [{ index: 0, prev: prev.digest }],
       });
-    return step(countersign, "countersign", step(review, "review", held));
+    const reviewed = step(review, "review", held);
+    return [reviewed, step(countersign, "countersign", reviewed)];
   }
 
   #nextPart(): Place {
@@ -197,4 +197,15 @@ export class TicketVerifier {
     const approved = model !== null && this.#context.approvedModel(model) === true;
     check(approved, "MODEL_NOT_APPROVED", "the model is not approved");
   }
+}
+
+/** An admission or release may name the model that it is for; it then holds for no other. */
+function checkNamedModel(links: readonly Link[], { statement }: Link): void {
+  const model = statement.predicate.modelDigest;
+  const named = links.map((link) => link.statement.predicate.modelDigest);
+  check(
+    named.every((name) => name === null || name === model),
+    "MODEL_MISMATCH",
+    "this was allowed for another model",
+  );
 }

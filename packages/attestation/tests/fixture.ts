@@ -12,6 +12,7 @@ import {
   type Predicate,
   type Signer,
   type Stage,
+  type Subject,
   saltedDigest,
   signStatement,
   type TicketContext,
@@ -102,11 +103,13 @@ export interface Chain {
   plan: Plan;
   admission: Envelope[];
   claim: Envelope;
-  windows: { envelope: Envelope; content: Uint8Array }[];
+  windows: { envelope: Envelope; content: Uint8Array; mark?: Envelope }[];
+  lastMark?: Envelope;
   held?: { hold: Envelope; review: Envelope; countersign: Envelope; content: Uint8Array };
 }
 
-export type Change = (predicate: Predicate, subject: { name: "request" | "output"; digest: string }) => void;
+/** What a statement says instead. */
+export type Change = (predicate: Predicate, subject: Subject) => Partial<Predicate> & { subject?: Partial<Subject> };
 
 /** Signs one statement of the plan. `change` alters it before its stage's real key signs. */
 export function say(
@@ -114,7 +117,7 @@ export function say(
   plan: Plan,
   stage: Stage,
   facts: Partial<Predicate> & { bytes: Uint8Array },
-  change: Change = () => {},
+  change: Change = () => ({}),
   signer: Signer = world.signers[stage],
 ): Envelope {
   const { bytes, ...rest } = facts;
@@ -127,8 +130,8 @@ export function say(
     modality: plan.modality,
     decision: "allow",
     findings: [{ code: "TEST.LOW", category: "test", score: 0.25, hardStop: false, layer: "rules" }],
-    policyDigest: stage === "worker" ? null : sha("policy"),
-    modelDigest: stage === "worker" || stage === "door2" ? MODEL : null,
+    policyDigest: stage === "worker" || stage === "watermarker" ? null : sha("policy"),
+    modelDigest: stage === "worker" || stage === "watermarker" || stage === "door2" ? MODEL : null,
     index: 0,
     prev: null,
     final: false,
@@ -138,40 +141,47 @@ export function say(
   };
   const name = stage === "door2" || (!before && stage !== "worker") ? "output" : "request";
   const subject = { name, digest: saltedDigest(plan.salt, bytes) } as const;
-  const changed = { ...subject };
-  change(predicate, changed);
-  return signStatement(createStatement(changed, predicate), signer);
+  const { subject: otherSubject, ...changes } = change(predicate, subject);
+  return signStatement(createStatement({ ...subject, ...otherSubject }, { ...predicate, ...changes }), signer);
 }
 
-/** A valid chain of the plan. `alter` may change any statement, by its place, before it is signed. */
-export function createChain(world: World, plan: Plan, alter: Record<string, Change> = {}): Chain {
+/** What to do to one statement of a chain, by its place, before it is signed, and who signs it. */
+export type Alterations = Partial<Record<string, { change?: Change; signer?: Signer }>>;
+
+/** A valid chain of the plan, but for the alterations: everything after an altered statement follows it properly. */
+export function createChain(world: World, plan: Plan, alter: Alterations = {}): Chain {
   const reviewer = { subject: "reviewer@example.com", justificationDigest: sha("because") };
   const parameters = { runId: plan.runId, seed: 7, paramsDigest: sha("params"), engine: "llama" };
-  const bytes = plan.request;
-  const admission = [say(world, plan, "door1", { bytes, decision: plan.admission }, alter.door1)];
-  const prev = () => envelopeDigest(admission.at(-1)!);
+  let prev: string | null = null;
+  const next = (place: string, stage: Stage, bytes: Uint8Array, facts: Partial<Predicate>) => {
+    const { change, signer } = alter[place] ?? {};
+    const envelope = say(world, plan, stage, { bytes, prev, ...facts }, change, signer);
+    prev = envelopeDigest(envelope);
+    return envelope;
+  };
+  const { request: bytes } = plan;
+  const admission = [next("door1", "door1", bytes, { decision: plan.admission })];
   if (plan.admission === "hold") {
-    admission.push(say(world, plan, "review", { bytes, attempt: 0, prev: prev(), reviewer }, alter.review));
-    admission.push(say(world, plan, "countersign", { bytes, attempt: 0, prev: prev() }, alter.countersign));
+    admission.push(next("review", "review", bytes, { attempt: 0, reviewer }));
+    admission.push(next("countersign", "countersign", bytes, { attempt: 0 }));
   }
-  const claim = say(world, plan, "worker", { bytes, decision: "claim", prev: prev(), parameters }, alter.claim);
+  const claim = next("claim", "worker", bytes, { decision: "claim", parameters });
   const chain: Chain = { plan, admission, claim, windows: [] };
+  const mark = (index: number, content: Uint8Array) =>
+    plan.modality === "image" ? next(`mark${index}`, "watermarker", content, { decision: "claim", index }) : undefined;
   if (plan.release === "person") {
     const content = Buffer.concat(plan.windows);
-    const facts = { bytes: content, decision: "hold", final: true, prev: envelopeDigest(claim) } as const;
-    const hold = say(world, plan, "door2", facts, alter.hold);
-    const next = { bytes: content, prev: envelopeDigest(hold), reviewer };
-    const review = say(world, plan, "review", next, alter.heldReview);
-    const last = { bytes: content, prev: envelopeDigest(review), final: true };
-    const countersign = say(world, plan, "countersign", last, alter.heldCountersign);
-    return { ...chain, held: { hold, review, countersign, content } };
+    const lastMark = mark(0, content);
+    const hold = next("hold", "door2", content, { decision: "hold", final: true });
+    const review = next("heldReview", "review", content, { reviewer });
+    const countersign = next("heldCountersign", "countersign", content, { final: true });
+    return { ...chain, lastMark, held: { hold, review, countersign, content } };
   }
-  let last = claim;
   for (const [index, content] of plan.windows.entries()) {
+    const marked = mark(index, content);
     const final = index === plan.windows.length - 1;
-    const facts = { bytes: content, index, final, prev: envelopeDigest(last) };
-    last = say(world, plan, "door2", facts, alter[`window${index}`]);
-    chain.windows.push({ envelope: last, content });
+    const envelope = next(`window${index}`, "door2", content, { index, final });
+    chain.windows.push({ envelope, content, mark: marked });
   }
   return chain;
 }
@@ -198,10 +208,12 @@ export function follow(verifier: TicketVerifier, chain: Chain): { released: Uint
     const [door1, review, countersign] = chain.admission;
     verifier.admit(door1!, review && { review, countersign: countersign! });
     verifier.claim(chain.claim);
-    for (const { envelope, content } of chain.windows) {
+    for (const { envelope, content, mark } of chain.windows) {
+      if (mark !== undefined) verifier.mark(mark);
       verifier.window(envelope, content);
       released.push(content);
     }
+    if (chain.lastMark !== undefined) verifier.mark(chain.lastMark);
     if (chain.held !== undefined) {
       const { hold, review: person, countersign: second, content } = chain.held;
       verifier.heldOutput(hold, person, second, content);

@@ -1,0 +1,247 @@
+import { describe, expect, test } from "vitest";
+import {
+  encodeReleaseTicket,
+  envelopeDigest,
+  type Predicate,
+  saltedDigest,
+  type TicketVerifier,
+  type TrustBundle,
+  verifyReleaseTicket,
+} from "../src/index.ts";
+import {
+  after,
+  type Chain,
+  createChain,
+  createWorld,
+  MODEL,
+  NOW,
+  type Plan,
+  say,
+  sha,
+  verifierFor,
+} from "./fixture.ts";
+
+const world = createWorld();
+const refused = (code: string) => expect.objectContaining({ name: "TicketError", code });
+const utf8 = (text: string) => new Uint8Array(Buffer.from(text));
+const plan: Plan = {
+  requestId: "r1",
+  tenant: "acme",
+  attempt: 2,
+  runId: "run1",
+  modality: "text",
+  salt: new Uint8Array(32).fill(3),
+  request: utf8("a question"),
+  windows: [utf8("one "), utf8("two "), utf8("three")],
+  admission: "allow",
+  release: "windows",
+};
+const whole = createChain(world, { ...plan, release: "person" });
+const chain = createChain(world, plan);
+
+/** A verifier that stands after the first `windows` windows of the chain. */
+function begun(of: Chain, windows: number, overrides = {}): TicketVerifier {
+  const verifier = verifierFor(world, of.plan, overrides);
+  verifier.admit(of.admission[0]!);
+  verifier.claim(of.claim);
+  for (const { envelope, content, mark } of of.windows.slice(0, windows)) {
+    if (mark !== undefined) verifier.mark(mark);
+    verifier.window(envelope, content);
+  }
+  return verifier;
+}
+
+const refusalAt = (index: number, more: Partial<Predicate>) => {
+  const prev = envelopeDigest(index === 0 ? chain.claim : chain.windows[index - 1]!.envelope);
+  return say(world, plan, "door2", { bytes: utf8("bad"), index, prev, decision: "deny", ...more });
+};
+
+describe("a stream", () => {
+  test("says which window is the final one", () => {
+    const verifier = begun(chain, 2);
+    const { envelope, content } = chain.windows[2]!;
+    expect(verifier.window(envelope, content)).toMatchObject({ final: true, digest: envelopeDigest(envelope) });
+    expect(begun(chain, 0).window(chain.windows[0]!.envelope, chain.windows[0]!.content).final).toBe(false);
+  });
+
+  test("goes on after a refused window, from where it was", () => {
+    const verifier = begun(chain, 1);
+    const [, second, third] = chain.windows;
+    expect(() => verifier.window(third!.envelope, third!.content)).toThrow(refused("CHAIN_BROKEN"));
+    expect(() => verifier.window(second!.envelope, utf8("other"))).toThrow(refused("SUBJECT_MISMATCH"));
+    verifier.window(second!.envelope, second!.content);
+    expect(verifier.window(third!.envelope, third!.content).final).toBe(true);
+  });
+
+  test("ends with door 2's deny, also a hard stop, and releases nothing after it", () => {
+    const verifier = begun(chain, 1);
+    const findings = [{ code: "STOP", category: "test", score: 1, hardStop: true, layer: "rules" }];
+    const deny = verifier.decisionOnly(refusalAt(1, { findings }));
+    expect(deny.statement.predicate.decision).toBe("deny");
+    const { envelope, content } = chain.windows[1]!;
+    expect(() => verifier.window(envelope, content)).toThrow(refused("OUT_OF_ORDER"));
+    const { hold, review, countersign, content: all } = whole.held!;
+    expect(() => verifier.heldOutput(hold, review, countersign, all)).toThrow(refused("OUT_OF_ORDER"));
+  });
+
+  test("is not ended by a deny that is forged or of another place", () => {
+    const verifier = begun(chain, 1);
+    expect(() => verifier.decisionOnly(refusalAt(2, {}))).toThrow(refused("CHAIN_BROKEN"));
+    expect(() => verifier.decisionOnly(refusalAt(1, { index: 5 }))).toThrow(refused("INDEX_MISMATCH"));
+    expect(() => verifier.decisionOnly(refusalAt(1, { decision: "allow" }))).toThrow(refused("DECISION_REFUSED"));
+    const forged = { ...refusalAt(1, {}), signatures: chain.windows[0]!.envelope.signatures };
+    expect(() => verifier.decisionOnly(forged)).toThrow(refused("BAD_SIGNATURE"));
+    expect(verifier.window(chain.windows[1]!.envelope, chain.windows[1]!.content).final).toBe(false);
+  });
+
+  test("that was held is released whole by a person, and only whole", () => {
+    const verifier = begun(chain, 1);
+    verifier.decisionOnly(refusalAt(1, { decision: "hold" }));
+    const { envelope, content } = chain.windows[1]!;
+    expect(() => verifier.window(envelope, content)).toThrow(refused("OUT_OF_ORDER"));
+    const { hold, review, countersign, content: all } = whole.held!;
+    verifier.decisionOnly(hold);
+    expect(() => verifier.heldOutput(hold, review, countersign, utf8("one two"))).toThrow(refused("SUBJECT_MISMATCH"));
+    expect(() => verifier.heldOutput(hold, countersign, review, all)).toThrow(refused("STAGE_UNEXPECTED"));
+    expect(verifier.heldOutput(hold, review, countersign, all).final).toBe(true);
+    expect(() => verifier.heldOutput(hold, review, countersign, all)).toThrow(refused("OUT_OF_ORDER"));
+  });
+
+  test("stops at the window after its model was revoked", () => {
+    let approved = true;
+    const verifier = begun(chain, 1, { approvedModel: () => approved });
+    approved = false;
+    const { envelope, content } = chain.windows[1]!;
+    expect(() => verifier.window(envelope, content)).toThrow(refused("MODEL_NOT_APPROVED"));
+  });
+
+  test("stops when the trust bundle runs out", () => {
+    const trust: TrustBundle = {
+      ...world.trust,
+      assertCurrent: (at) => world.trust.assertCurrent(new Date(at.getTime() + 365 * 86_400_000)),
+    };
+    expect(() => verifierFor(world, plan, { trust }).admit(chain.admission[0]!)).toThrow(refused("TRUST_EXPIRED"));
+  });
+
+  test("is judged to the millisecond: 5 s of clock skew and the last moment before expiry pass", () => {
+    const at = (ms: number) => () => new Date(NOW.getTime() + ms);
+    const admit = (ms: number) => () => verifierFor(world, plan, { clock: at(ms) }).admit(chain.admission[0]!);
+    expect(admit(-5_000)).not.toThrow();
+    expect(admit(-5_001)).toThrow(refused("NOT_YET_VALID"));
+    expect(admit(59_999)).not.toThrow();
+    expect(admit(60_000)).toThrow(refused("EXPIRED"));
+  });
+
+  test("has one order: admit, claim, windows", () => {
+    const verifier = verifierFor(world, plan);
+    const { envelope, content } = chain.windows[0]!;
+    expect(() => verifier.claim(chain.claim)).toThrow(refused("OUT_OF_ORDER"));
+    expect(() => verifier.window(envelope, content)).toThrow(refused("OUT_OF_ORDER"));
+    expect(() => verifier.decisionOnly(envelope)).toThrow(refused("OUT_OF_ORDER"));
+    verifier.admit(chain.admission[0]!);
+    expect(() => verifier.admit(chain.admission[0]!)).toThrow(refused("OUT_OF_ORDER"));
+    expect(() => verifier.window(envelope, content)).toThrow(refused("OUT_OF_ORDER"));
+    verifier.claim(chain.claim);
+    expect(() => verifier.claim(chain.claim)).toThrow(refused("OUT_OF_ORDER"));
+  });
+
+  test.each([{ attempt: 0 }, { salt: new Uint8Array(31) }, { requestDigest: "" }])("needs a context: %o", (wrong) => {
+    expect(() => verifierFor(world, plan, wrong)).toThrow(expect.objectContaining({ code: "FIELD_INVALID" }));
+  });
+});
+
+describe("a person", () => {
+  const held = createChain(world, { ...plan, admission: "hold" });
+  const [door1, review, countersign] = held.admission;
+
+  test("lets a held request in only with door 2's countersignature", () => {
+    expect(() => verifierFor(world, plan).admit(door1!)).toThrow(refused("DECISION_REFUSED"));
+    const alone = { review: review!, countersign: review! };
+    expect(() => verifierFor(world, plan).admit(door1!, alone)).toThrow(refused("STAGE_UNEXPECTED"));
+    expect(() => verifierFor(world, plan).admit(door1!, { review: review!, countersign: countersign! })).not.toThrow();
+  });
+
+  test("never overrules a hard stop, whoever signs", () => {
+    const findings = [{ code: "STOP", category: "test", score: 1, hardStop: true, layer: "rules" }];
+    const change = () => ({ findings });
+    const stopped = createChain(world, held.plan, { door1: { change } });
+    const [first, second, third] = stopped.admission;
+    const release = { review: second!, countersign: third! };
+    expect(() => verifierFor(world, plan).admit(first!, release)).toThrow(refused("HARD_STOP"));
+    const output = createChain(world, whole.plan, { hold: { change } });
+    const evidence = output.held!;
+    const verifier = begun(output, 0);
+    expect(() => verifier.heldOutput(evidence.hold, evidence.review, evidence.countersign, evidence.content)).toThrow(
+      refused("HARD_STOP"),
+    );
+  });
+});
+
+describe("an image", () => {
+  const picture = createChain(world, { ...plan, modality: "image", windows: [utf8("pixels")] });
+  const { envelope, content, mark } = picture.windows[0]!;
+
+  test("is released only when these very bytes were marked", () => {
+    const unmarked = say(world, picture.plan, "door2", { bytes: content, prev: envelopeDigest(picture.claim) });
+    expect(() => begun(picture, 0).window(unmarked, content)).toThrow(refused("SUBJECT_MISMATCH"));
+    const verifier = begun(picture, 0);
+    verifier.mark(mark!);
+    const other = utf8("other pixels");
+    const swapped = say(world, picture.plan, "door2", { bytes: other, prev: envelopeDigest(mark!), final: true });
+    expect(() => verifier.window(swapped, other)).toThrow(refused("SUBJECT_MISMATCH"));
+    expect(verifier.window(envelope, content).final).toBe(true);
+  });
+
+  test("is the only thing that is marked", () => {
+    expect(() => begun(chain, 0).mark(mark!)).toThrow(refused("OUT_OF_ORDER"));
+  });
+});
+
+describe("a ticket file", () => {
+  const { requestId, tenant, attempt, modality, salt } = plan;
+  const about = { requestId, tenant, attempt, modality, salt, requestDigest: saltedDigest(salt, plan.request) };
+  const { admission, claim, windows } = chain;
+  const complete = encodeReleaseTicket({ ...about, admission, claim, windows });
+  const later = new Date(after(86_400 * 30));
+
+  test("still verifies after its envelopes expired, as of a time that is named or of their issue", () => {
+    const expected = { outcome: "complete", windows: 3, bytes: 13, modelDigest: MODEL, final: true, requestId };
+    expect(() => verifyReleaseTicket(complete, world.trust, { clock: () => later })).toThrow(refused("EXPIRED"));
+    expect(verifyReleaseTicket(complete, world.trust, { clock: () => later, at: NOW })).toEqual(expected);
+    expect(verifyReleaseTicket(complete, world.trust, { clock: () => later, at: "issue" })).toEqual(expected);
+  });
+
+  test("of a stopped, held or broken-off stream says so", () => {
+    const report = (ticket: object, partial = false) =>
+      verifyReleaseTicket(
+        encodeReleaseTicket({ ...about, admission, claim, windows: windows.slice(0, 1), ...ticket }),
+        world.trust,
+        { at: NOW, partial },
+      );
+    expect(report({ end: refusalAt(1, {}) })).toMatchObject({ outcome: "stopped", windows: 1, final: false });
+    expect(report({ end: refusalAt(1, { decision: "hold" }) }).outcome).toBe("held");
+    expect(report({}, true).outcome).toBe("partial");
+    expect(() => report({})).toThrow(refused("TRUNCATED"));
+    expect(() => report({ windows, end: refusalAt(1, {}) })).toThrow(refused("OUT_OF_ORDER"));
+    const end = refusalAt(1, { decision: "hold" });
+    expect(report({ end, held: createChain(world, whole.plan).held }).outcome).toBe("released-by-person");
+  });
+
+  test.each([
+    ["is no JSON", "{"],
+    ["lacks a field", complete.replace('"requestId"', '"request"')],
+    ["has one more", complete.replace("{", '{"extra": 1,')],
+    ["has a short salt", complete.replace(/"salt": "[^"]*"/, '"salt": "AAAA"')],
+    ["has broken base64", complete.replace(/"content": "[^"]*"/, '"content": "b25l*"')],
+  ])("is refused when it %s", (_, json) => {
+    expect(json).not.toBe(complete);
+    expect(() => verifyReleaseTicket(json, world.trust, { at: NOW })).toThrow(refused("FIELD_INVALID"));
+  });
+
+  test("names the model that an auditor has to look up", () => {
+    const approvedModel = (digest: string) => digest === sha("another");
+    expect(() => verifyReleaseTicket(complete, world.trust, { at: NOW, approvedModel })).toThrow(
+      refused("MODEL_NOT_APPROVED"),
+    );
+  });
+});
