@@ -28,7 +28,9 @@ async function main() {
 
 function checkNode(version) {
   if (Number(version.split(".")[0]) >= NODE_MIN) return;
-  fail(`Node ${version} is too old. Install Node ${NODE_MIN} or newer (https://nodejs.org/en/download), then run this again.`);
+  fail(
+    `Node ${version} is too old. Install Node ${NODE_MIN} or newer (https://nodejs.org/en/download), then run this again.`,
+  );
 }
 
 function lockHash() {
@@ -55,13 +57,25 @@ function matchesLock() {
 async function install() {
   const env = { ...process.env, PATH: pathWithoutModules() };
   const npm = findNpm(env);
-  console.log(`[setup] npm ci: installing what package-lock.json pins (npm ${npm.version}; a minute or two the first time)`);
+  console.log(
+    `[setup] npm ci: installing what package-lock.json pins (npm ${npm.version}; a minute or two the first time)`,
+  );
   const started = Date.now();
-  const args = ["ci", "--no-audit", "--no-fund", "--loglevel=error", "--progress=true", "--include=dev", "--include=optional"];
+  const args = [
+    "ci",
+    "--no-audit",
+    "--no-fund",
+    "--loglevel=error",
+    "--progress=true",
+    "--include=dev",
+    "--include=optional",
+  ];
   const code = await run(npm.command, [...npm.args, ...args], { cwd: ROOT, env });
   if (code !== 0) fail(`npm ci failed with exit code ${code}: see its message above. Is a package registry reachable?`);
   if (!findNode24()) {
-    fail(`npm installed no Node 24 for ${process.platform}-${process.arch}. Supported: Linux and macOS on x64 and arm64.`);
+    fail(
+      `npm installed no Node 24 for ${process.platform}-${process.arch}. Supported: Linux and macOS on x64 and arm64.`,
+    );
   }
   console.log(`[setup] installed in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
@@ -75,7 +89,9 @@ function findNpm(env) {
   if (status !== 0) fail("npm was not found. It comes with Node: install Node 20 or newer, then run this again.");
   const version = stdout.trim();
   if (Number(version.split(".")[0]) < NPM_MIN) {
-    fail(`npm ${version} is too old, ${NPM_MIN} or newer is needed: run \`npm install -g npm@11\`, then run this again.`);
+    fail(
+      `npm ${version} is too old, ${NPM_MIN} or newer is needed: run \`npm install -g npm@11\`, then run this again.`,
+    );
   }
   return { ...found, version };
 }

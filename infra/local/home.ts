@@ -54,7 +54,9 @@ export function openHome(path: string): Home {
   };
   // Postgres runs as another user when started by root, and must be able to walk to its folder.
   mkdirSync(root, { recursive: true, mode: 0o755 });
-  const closed = Object.entries(home).filter(([name]) => name.endsWith("Dir") && name !== "postgresDir" && name !== "binDir");
+  const closed = Object.entries(home).filter(
+    ([name]) => name.endsWith("Dir") && name !== "postgresDir" && name !== "binDir",
+  );
   for (const [, dir] of closed) mkdirSync(dir, { recursive: true, mode: 0o700 });
   for (const dir of [home.postgresDir, home.binDir]) mkdirSync(dir, { recursive: true, mode: 0o755 });
   return home;

@@ -1,5 +1,5 @@
-import { services, type ServiceName } from "@sallyport/proto/subjects";
 import { createServer } from "node:net";
+import { type ServiceName, services } from "@sallyport/proto/subjects";
 
 export const DEFAULT_PORT_BASE = 7080;
 const HEALTH_OFFSET = 30;

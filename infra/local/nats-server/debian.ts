@@ -24,7 +24,9 @@ export async function fromDebian({ env, scratch, log }: SourceContext): Promise<
   if (!deb) throw new Error("apt-get downloaded no package");
   const root = join(scratch, "root");
   await capture("dpkg-deb", ["-x", join(scratch, deb), root], { timeoutMs: TIMEOUT_MS, env });
-  const path = ["usr/sbin/nats-server", "usr/bin/nats-server"].map((tail) => join(root, tail)).find((file) => existsSync(file));
+  const path = ["usr/sbin/nats-server", "usr/bin/nats-server"]
+    .map((tail) => join(root, tail))
+    .find((file) => existsSync(file));
   if (!path) throw new Error(`${deb} holds no nats-server`);
   return path;
 }
@@ -32,7 +34,9 @@ export async function fromDebian({ env, scratch, log }: SourceContext): Promise<
 async function debianMirror(env: NodeJS.ProcessEnv): Promise<string> {
   const format = "$(ORIGIN)|$(REPO_URI)";
   const targets = await capture("apt-get", ["indextargets", "--format", format], { timeoutMs: 20_000, env });
-  const mirrors = targets.split("\n").flatMap((line) => (line.startsWith("Debian|") ? [line.slice("Debian|".length)] : []));
+  const mirrors = targets
+    .split("\n")
+    .flatMap((line) => (line.startsWith("Debian|") ? [line.slice("Debian|".length)] : []));
   const mirror = mirrors.find((uri) => /\/debian\/?$/.test(uri)) ?? mirrors[0];
   if (!mirror) throw new Error("this machine's apt lists no Debian mirror (run `apt-get update` once)");
   return mirror;

@@ -39,7 +39,12 @@ export interface FindOptions {
  * A nats-server of at least NATS_MIN_VERSION: SALLYPORT_NATS_SERVER, the PATH, the cache, then whatever download works,
  * which is kept in the cache. Says in one line a source what was tried. Throws an Error that says what to do.
  */
-export async function findNatsServer({ cacheDir, env = process.env, log, sources = downloads }: FindOptions): Promise<NatsServer> {
+export async function findNatsServer({
+  cacheDir,
+  env = process.env,
+  log,
+  sources = downloads,
+}: FindOptions): Promise<NatsServer> {
   const cached = join(cacheDir, "nats-server");
   const say = (line: string) => log(`nats-server: ${line}`);
   for (const [source, path] of present(env, cached)) {
@@ -78,7 +83,8 @@ function* present(env: NodeJS.ProcessEnv, cached: string): Generator<[string, st
 
 async function accept(source: string, path: string): Promise<NatsServer> {
   const version = natsVersion(await capture(path, ["--version"], { timeoutMs: 10_000 }));
-  if (!newerOrEqual(version, NATS_MIN_VERSION)) throw new Error(`${path} is ${version}, ${NATS_MIN_VERSION} or newer is needed`);
+  if (!newerOrEqual(version, NATS_MIN_VERSION))
+    throw new Error(`${path} is ${version}, ${NATS_MIN_VERSION} or newer is needed`);
   return { path, version, source };
 }
 

@@ -13,7 +13,10 @@ export async function fromGo({ env, scratch, log }: SourceContext): Promise<stri
   const go = await capture("go", ["version"], { timeoutMs: 10_000, env });
   log(`go install: building v${NATS_VERSION} with ${go.split(" ")[2]} (a minute or two)`);
   const started = Date.now();
-  const beat = setInterval(() => log(`go install: still building (${Math.round((Date.now() - started) / 1000)} s)`), BEAT_MS);
+  const beat = setInterval(
+    () => log(`go install: still building (${Math.round((Date.now() - started) / 1000)} s)`),
+    BEAT_MS,
+  );
   const bin = join(scratch, "bin");
   const buildEnv = {
     ...env,
@@ -43,5 +46,6 @@ export async function fromGo({ env, scratch, log }: SourceContext): Promise<stri
 export function assertSource(buildInfo: string): void {
   const [, path, version, sum] = /^\tmod\t(\S+)\t(\S+)\t(\S+)/m.exec(buildInfo) ?? [];
   const right = path === "github.com/nats-io/nats-server/v2" && version === `v${NATS_VERSION}` && sum === GO_MODULE_SUM;
-  if (!right) throw new Error(`built from ${path}@${version} ${sum}, pinned is v${NATS_VERSION} ${GO_MODULE_SUM}: refused`);
+  if (!right)
+    throw new Error(`built from ${path}@${version} ${sum}, pinned is v${NATS_VERSION} ${GO_MODULE_SUM}: refused`);
 }

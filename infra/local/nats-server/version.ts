@@ -15,7 +15,11 @@ export interface CaptureOptions {
 }
 
 /** Runs a program to its end and resolves with what it printed; throws an Error with its last words. */
-export async function capture(command: string, args: string[], { timeoutMs, env, cwd }: CaptureOptions): Promise<string> {
+export async function capture(
+  command: string,
+  args: string[],
+  { timeoutMs, env, cwd }: CaptureOptions,
+): Promise<string> {
   try {
     const { stdout, stderr } = await run(command, args, { timeout: timeoutMs, env, cwd, maxBuffer: 16 * 1024 * 1024 });
     return `${stdout}${stderr}`;

@@ -1,0 +1,72 @@
+import { createPublicKey, X509Certificate } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { services } from "@sallyport/proto/subjects";
+import type { Home } from "./home.ts";
+
+const DAY_MS = 86_400_000;
+const RENEW_BEFORE_DAYS = 30;
+
+/** Everything that shows a certificate: the services, and those they connect to. */
+export const certificateHolders = [...services, "nats", "postgres", "provisioner"] as const;
+export type CertificateHolder = (typeof certificateHolders)[number];
+
+export interface CertificateFiles {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+}
+
+/** Where a holder's certificate lies: PEM, key PKCS#8. */
+export function certificateFiles(home: Home, holder: CertificateHolder): CertificateFiles {
+  const file = (name: string) => join(home.pkiDir, name);
+  return { cert: file(`${holder}.crt`), key: file(`${holder}.key`), ca: file("ca.crt") };
+}
+
+/** SPIFFE id of a holder: the URI SAN that its neighbours check. */
+export function spiffeId(holder: string): string {
+  return `spiffe://sallyport.local/${holder}`;
+}
+
+/**
+ * Makes the dev CA and one certificate a holder (server and client), and renews what ends within 30 days or was not
+ * issued by this CA. Returns the names that were issued.
+ */
+export async function ensureCertificates(home: Home, now: Date): Promise<string[]> {
+  const caCert = join(home.pkiDir, "ca.crt");
+  const caKey = join(home.operatorDir, "ca.key");
+  const issued: string[] = [];
+  if (!existsSync(caKey) || !isCurrent(caCert, now)) {
+    await (await issuer()).issueCa(caCert, caKey, now);
+    issued.push("ca");
+  }
+  const ca = new X509Certificate(readFileSync(caCert));
+  for (const holder of certificateHolders) {
+    const files = certificateFiles(home, holder);
+    if (existsSync(files.key) && isCurrent(files.cert, now, ca)) continue;
+    await (await issuer()).issueLeaf(files, caKey, holder, spiffeId(holder), now);
+    issued.push(holder);
+  }
+  return issued;
+}
+
+/** Loaded only when something is to be issued: it takes a quarter of a second. */
+function issuer() {
+  return import("./certificates.ts");
+}
+
+function isCurrent(file: string, now: Date, ca?: X509Certificate): boolean {
+  if (!existsSync(file)) return false;
+  try {
+    const certificate = new X509Certificate(readFileSync(file));
+    const enough = Date.parse(certificate.validTo) - now.getTime() > RENEW_BEFORE_DAYS * DAY_MS;
+    return enough && Date.parse(certificate.validFrom) <= now.getTime() && (!ca || certificate.verify(ca.publicKey));
+  } catch {
+    return false;
+  }
+}
+
+/** SPKI PEM of the public half of a private key in PEM. */
+export function publicPem(privateKeyPem: string): string {
+  return createPublicKey(privateKeyPem).export({ type: "spki", format: "pem" }).toString();
+}
