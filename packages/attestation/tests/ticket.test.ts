@@ -150,6 +150,44 @@ describe("a stream", () => {
   });
 });
 
+describe("the model", () => {
+  const other = sha("another approved model");
+  const both = { approvedModel: (digest: string) => digest === MODEL || digest === other };
+  const change = () => ({ modelDigest: other });
+
+  test("is refused at the claim already, before anything is released", () => {
+    const verifier = verifierFor(world, plan, { approvedModel: () => false });
+    verifier.admit(chain.admission[0]!);
+    expect(() => verifier.claim(chain.claim)).toThrow(refused("MODEL_NOT_APPROVED"));
+  });
+
+  test("is the claimed one to the end, even where the other is approved as well", () => {
+    const mixed = createChain(world, plan, { window1: { change } });
+    expect(() => begun(mixed, 2, both)).toThrow(refused("MODEL_MISMATCH"));
+    const admitted = createChain(world, plan, { door1: { change } });
+    expect(() => begun(admitted, 0, both)).toThrow(refused("MODEL_MISMATCH"));
+  });
+
+  test("is the one that a person released the output of, and still approved then", () => {
+    const release = (of: Chain, overrides: object, revoke = () => {}) => {
+      const verifier = begun(of, 0, overrides);
+      revoke();
+      const { hold, review, countersign, content } = of.held!;
+      return () => verifier.heldOutput(hold, review, countersign, content);
+    };
+    for (const place of ["heldReview", "heldCountersign"]) {
+      const mixed = createChain(world, whole.plan, { [place]: { change } });
+      expect(release(mixed, both)).toThrow(refused("MODEL_MISMATCH"));
+    }
+    let approved = true;
+    const revoke = () => {
+      approved = false;
+    };
+    expect(release(whole, { approvedModel: () => approved }, revoke)).toThrow(refused("MODEL_NOT_APPROVED"));
+    expect(release(whole, both)).not.toThrow();
+  });
+});
+
 describe("a person", () => {
   const held = createChain(world, { ...plan, admission: "hold" });
   const [door1, review, countersign] = held.admission;
