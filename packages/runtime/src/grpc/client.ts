@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import type { DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import {
@@ -159,11 +160,11 @@ function prepare({ deadlineMs, bearer, traceparent }: CallOptions): [Metadata, G
   return [metadata, { deadline: Date.now() + deadlineMs }];
 }
 
-function credentialsOf({ tls, serverName }: ClientOptions): ChannelCredentials {
+function credentialsOf({ address, tls, serverName }: ClientOptions): ChannelCredentials {
   return ChannelCredentials.createSsl(tls.ca, tls.key ?? null, tls.cert ?? null, {
-    checkServerIdentity: serverName
-      ? (_host, certificate) => checkService(serverName, certificate)
-      : checkServerIdentity,
+    // Not the name that grpc-js passes: that is the one sent as SNI, see channelOptions.
+    checkServerIdentity: (_sni, certificate) =>
+      serverName ? checkService(serverName, certificate) : checkServerIdentity(address.host, certificate),
   });
 }
 
@@ -172,7 +173,7 @@ function checkService(expected: ServiceName, certificate: PeerCertificate): Erro
   return found === expected ? undefined : new Error(`the server is ${found ?? "unknown"}, not ${expected}`);
 }
 
-function channelOptions({ serverName }: ClientOptions, maxBytes: number) {
+function channelOptions({ address, serverName }: ClientOptions, maxBytes: number) {
   return {
     "grpc.max_receive_message_length": maxBytes,
     "grpc.max_send_message_length": maxBytes,
@@ -186,8 +187,12 @@ function channelOptions({ serverName }: ClientOptions, maxBytes: number) {
     // Neighbours are reached directly, whatever the environment says about proxies.
     "grpc.enable_http_proxy": 0,
     "grpc.enable_channelz": 0,
-    // A name for TLS: an IP address must not be one (RFC 6066, section 3).
-    ...(serverName ? { "grpc.ssl_target_name_override": `${serverName}.${trustDomain}` } : {}),
+    // What is sent as SNI: an IP address must not be (RFC 6066, section 3).
+    "grpc.ssl_target_name_override": serverName
+      ? `${serverName}.${trustDomain}`
+      : isIP(address.host)
+        ? trustDomain
+        : address.host,
   };
 }
 
