@@ -12,8 +12,9 @@ export interface LinkContext {
   modality: Modality;
   clock: () => Date;
   /**
-   * For offline audits: judge every expiry as of this time, or "issue": each statement as of its own issue, which
-   * proves the chain but not that it was used in time.
+   * Absent: everything is judged by the clock. A time, for audits: everything is judged as of then. "issue": no statement
+   * is asked whether it is still in time; this proves the chain, not that it was used in time. Read at every step: who
+   * rebuilds a verifier from a ledger that was in time may clear it before what comes next.
    */
   at?: Date | "issue";
 }
@@ -35,6 +36,8 @@ export interface LinkExpectation {
   places: readonly Place[];
   /** Only refusals may carry a hard stop; nothing that releases may. */
   mayHardStop?: boolean;
+  /** For a hold, which waits for a person: their decision, made later, is what has to be in time. */
+  mayHaveExpired?: boolean;
 }
 
 /** A verified envelope. `digest` is what the next one's `prev` must be. */
@@ -51,7 +54,7 @@ export function verifyLink(envelope: Envelope, context: LinkContext, expected: L
   const statement = decodeStatement(verified.payload);
   const { predicate } = statement;
   trust.keyFor(verified.keyid, predicate.stage, new Date(predicate.issuedAt));
-  checkTime(statement, context);
+  checkTime(statement, context, expected.mayHaveExpired);
   check(predicate.stage === expected.stage, "STAGE_UNEXPECTED", `stage ${expected.stage} must sign here`);
   check(predicate.requestId === context.requestId, "REQUEST_MISMATCH", "the statement is about another request");
   check(predicate.tenant === context.tenant, "TENANT_MISMATCH", "the statement is about another tenant");
@@ -79,10 +82,11 @@ function checkSubject(found: Subject, expected: LinkExpectation["subject"]): voi
 }
 
 // Both comparisons are written so that an invalid date refuses.
-function checkTime({ predicate }: Statement, { trust, clock, at }: LinkContext): void {
-  const judgedAt = at === "issue" ? new Date(predicate.issuedAt) : (at ?? clock());
-  trust.assertCurrent(judgedAt);
-  const now = judgedAt.getTime();
-  check(Date.parse(predicate.issuedAt) <= now + CLOCK_SKEW_MS, "NOT_YET_VALID", "the statement is from the future");
-  check(now < Date.parse(predicate.expiresAt), "EXPIRED", "the statement has expired");
+function checkTime({ predicate }: Statement, { trust, clock, at }: LinkContext, mayHaveExpired = false): void {
+  const now = at instanceof Date ? at : clock();
+  trust.assertCurrent(now);
+  const isPast = Date.parse(predicate.issuedAt) <= now.getTime() + CLOCK_SKEW_MS;
+  check(isPast, "NOT_YET_VALID", "the statement is from the future");
+  const inTime = at === "issue" || mayHaveExpired || now.getTime() < Date.parse(predicate.expiresAt);
+  check(inTime, "EXPIRED", "the statement has expired");
 }

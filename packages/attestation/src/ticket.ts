@@ -63,6 +63,7 @@ export class TicketVerifier {
         decisions: release === undefined ? ["allow", "sanitise"] : ["hold"],
         subject: { name: "request", digest: this.#context.requestDigest },
         places: [{ index: 0, prev: null }],
+        mayHaveExpired: release !== undefined,
       });
       this.#admission = release === undefined ? [link] : [link, ...this.#releasedBy(release, link)];
       return this.#admission.at(-1)!;
@@ -121,11 +122,14 @@ export class TicketVerifier {
     });
   }
 
-  /** A person released the whole output that door 2 held: hold, review and countersignature are over these bytes. */
+  /**
+   * A person released the whole output that door 2 held: hold, review and countersignature are over these bytes. The
+   * hold may have expired meanwhile; review and countersignature may not.
+   */
   heldOutput(hold: Envelope, review: Envelope, countersign: Envelope, bytes: Uint8Array): Released {
     return refusing(() => {
       check(this.#claim !== undefined && this.#state !== "ended", "OUT_OF_ORDER", "nothing may follow here");
-      const held = this.#door2(hold, ["hold"], [this.#wholeOutput()], bytes);
+      const held = this.#door2(hold, ["hold"], [this.#wholeOutput()], bytes, true);
       check(held.statement.predicate.final, "CHAIN_BROKEN", "the hold is not over the whole output");
       this.#checkApproved(held);
       const links = this.#releasedBy({ review, countersign }, held);
@@ -146,7 +150,13 @@ export class TicketVerifier {
   }
 
   /** With `bytes` for what releases them, without for a decision that releases nothing and may thus be a hard stop. */
-  #door2(envelope: Envelope, decisions: readonly Decision[], places: Place[], bytes?: Uint8Array): Link {
+  #door2(
+    envelope: Envelope,
+    decisions: readonly Decision[],
+    places: Place[],
+    bytes?: Uint8Array,
+    mayHaveExpired = false,
+  ): Link {
     const digest = bytes === undefined ? undefined : saltedDigest(this.#context.salt, bytes);
     const link = verifyLink(envelope, this.#context, {
       stage: "door2",
@@ -155,6 +165,7 @@ export class TicketVerifier {
       subject: { name: "output", digest },
       places,
       mayHardStop: bytes === undefined,
+      mayHaveExpired,
     });
     this.#checkSameModel(link);
     if (digest !== undefined && this.#context.modality === "image") {

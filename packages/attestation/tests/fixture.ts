@@ -186,8 +186,8 @@ export function createChain(world: World, plan: Plan, alter: Alterations = {}): 
   return chain;
 }
 
-export function verifierFor(world: World, plan: Plan, overrides: Partial<TicketContext> = {}): TicketVerifier {
-  return new TicketVerifier({
+export function contextOf(world: World, plan: Plan): TicketContext {
+  return {
     trust: world.trust,
     requestId: plan.requestId,
     tenant: plan.tenant,
@@ -197,8 +197,11 @@ export function verifierFor(world: World, plan: Plan, overrides: Partial<TicketC
     salt: plan.salt,
     clock: () => NOW,
     approvedModel: (digest) => digest === MODEL,
-    ...overrides,
-  });
+  };
+}
+
+export function verifierFor(world: World, plan: Plan, overrides: Partial<TicketContext> = {}): TicketVerifier {
+  return new TicketVerifier({ ...contextOf(world, plan), ...overrides });
 }
 
 /** What a gateway would do with the chain: returns what it would have written, in order, before any refusal. */

@@ -108,7 +108,8 @@ export const FIELD_CHANGES: Record<string, Change> = {
   index: (p) => ({ index: p.index + 1 }),
   "model named": (p) => ({ modelDigest: sha(p.modelDigest ?? "another model") }),
   "issued in the future": () => times(5_001, 60_000),
-  "expired a moment ago": () => times(-60_000, 0),
+  // A hold waits for a person longer than it is valid; the person's decision must then be in time.
+  "expired a moment ago": (p) => (p.decision === "hold" ? { decision: "deny" } : times(-60_000, 0)),
 };
 
 export const SIGNERS: Record<string, (world: World, stage: KeyStage, n: number) => Signer> = {
