@@ -1,0 +1,80 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createUser, fromSeed } from "@nats-io/nkeys";
+import type { SubjectPermissions } from "@sallyport/runtime/provisioning";
+import { writeWhole } from "../files.ts";
+import type { Home } from "../home.ts";
+import { certificateFiles } from "../pki.ts";
+import { type BusUser, busUsers, PROVISIONER, provisionerPermissions, servicePermissions } from "./permissions.ts";
+
+const MEBIBYTE = 1024 * 1024;
+const MAX_PAYLOAD_BYTES = 4 * MEBIBYTE;
+const MAX_MEMORY_STORE_BYTES = 512 * MEBIBYTE;
+const MAX_FILE_STORE_BYTES = 8_192 * MEBIBYTE;
+
+/** File with a user's nkey seed, made at the first call. */
+export function seedFile(home: Home, user: BusUser): string {
+  const file = join(home.secretsDir, `nats-${user}.nk`);
+  if (!existsSync(file)) writeWhole(file, `${new TextDecoder().decode(createUser().getSeed())}\n`);
+  return file;
+}
+
+export function configFile(home: Home): string {
+  return join(home.natsDir, "nats-server.conf");
+}
+
+/** Folder of JetStream's files. */
+export function storeDir(home: Home): string {
+  return join(home.natsDir, "data");
+}
+
+/** Writes the server's configuration: loopback, TLS with client certificates, one user a service with its own subjects. */
+export function writeConfig(home: Home, port: number, gatewayId: string): string {
+  const { cert, key, ca } = certificateFiles(home, "nats");
+  const users = busUsers.map((user) => {
+    const allowed = user === PROVISIONER ? provisionerPermissions() : servicePermissions(user, gatewayId);
+    return userBlock(user, publicKey(home, user), allowed);
+  });
+  const text = `# Generated from proto/subjects.ts and infra/flows.ts at every start: edit those.
+server_name: sallyport-local
+listen: "127.0.0.1:${port}"
+max_payload: ${MAX_PAYLOAD_BYTES}
+tls {
+  cert_file: ${JSON.stringify(cert)}
+  key_file: ${JSON.stringify(key)}
+  ca_file: ${JSON.stringify(ca)}
+  verify: true
+  timeout: 5
+}
+jetstream {
+  store_dir: ${JSON.stringify(storeDir(home))}
+  max_memory_store: ${MAX_MEMORY_STORE_BYTES}
+  max_file_store: ${MAX_FILE_STORE_BYTES}
+}
+accounts {
+  SALLYPORT {
+    jetstream: enabled
+    users: [
+${users.join("\n")}
+    ]
+  }
+  SYS {}
+}
+system_account: SYS
+`;
+  const file = configFile(home);
+  writeWhole(file, text);
+  return file;
+}
+
+function publicKey(home: Home, user: BusUser): string {
+  return fromSeed(new TextEncoder().encode(readFileSync(seedFile(home, user), "utf8").trim())).getPublicKey();
+}
+
+function userBlock(user: string, nkey: string, { publish, subscribe }: SubjectPermissions): string {
+  // An empty allow list would allow everything.
+  const list = (subjects: readonly string[]) =>
+    subjects.length === 0 ? `{ deny: [">"] }` : `{ allow: ${JSON.stringify(subjects)} }`;
+  return `      # ${user}
+      { nkey: ${nkey}, permissions: { publish: ${list(publish)}, subscribe: ${list(subscribe)} } }`;
+}
