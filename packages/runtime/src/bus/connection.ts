@@ -1,0 +1,107 @@
+/** One NATS connection: nkey, TLS with our own certificate, a private inbox, and reconnection for ever. */
+import { connect, type NatsConnection, nkeyAuthenticator } from "@nats-io/transport-node";
+import type { Logger } from "../logger.ts";
+import type { TlsMaterial } from "../tls.ts";
+
+export interface ConnectionOptions {
+  /** `tls://host:port`, several with commas. */
+  url: string;
+  /** User seed (SU…). */
+  nkeySeed: string;
+  tls: TlsMaterial;
+  service: string;
+  log: Logger;
+}
+
+const reconnectWaitMs = 250;
+const connectTimeoutMs = 5_000;
+const pingEveryMs = 5_000;
+const maxPingsOut = 2;
+
+/** `_INBOX_<service>`: its permission covers nobody else's replies. */
+export function inboxPrefix(service: string): string {
+  return `_INBOX_${service}`;
+}
+
+/** Resolves once connected for the first time, however long that takes; then follows the server through every restart. */
+export class Connection {
+  readonly nc: NatsConnection;
+  readonly #log: Logger;
+  readonly #onReconnect = new Set<() => void>();
+  readonly #onDisconnect = new Set<() => void>();
+  #connected = true;
+
+  private constructor(nc: NatsConnection, log: Logger) {
+    this.nc = nc;
+    this.#log = log;
+    void this.#follow();
+  }
+
+  static async open({ url, nkeySeed, tls, service, log }: ConnectionOptions): Promise<Connection> {
+    const nc = await connect({
+      servers: url.split(",").map((server) => server.trim()),
+      name: service,
+      authenticator: nkeyAuthenticator(new TextEncoder().encode(nkeySeed.trim())),
+      tls: { cert: String(tls.cert), key: String(tls.key), ca: String(tls.ca) },
+      inboxPrefix: inboxPrefix(service),
+      reconnect: true,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: reconnectWaitMs,
+      reconnectJitter: reconnectWaitMs / 2,
+      reconnectJitterTLS: reconnectWaitMs / 2,
+      // A server that restarts with other permissions, or before its users are written, must not end us.
+      ignoreAuthErrorAbort: true,
+      waitOnFirstConnect: true,
+      timeout: connectTimeoutMs,
+      pingInterval: pingEveryMs,
+      maxPingOut: maxPingsOut,
+    });
+    return new Connection(nc, log);
+  }
+
+  get connected(): boolean {
+    return this.#connected && !this.nc.isClosed();
+  }
+
+  onReconnect(listener: () => void): () => void {
+    this.#onReconnect.add(listener);
+    return () => this.#onReconnect.delete(listener);
+  }
+
+  onDisconnect(listener: () => void): () => void {
+    this.#onDisconnect.add(listener);
+    return () => this.#onDisconnect.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    this.#connected = false;
+    if (this.nc.isClosed()) return;
+    // Draining sends the acks that are still in the buffer, but waits for a server that may be away.
+    const drained = await Promise.race([this.nc.drain().then(yes, no), timeout(drainTimeoutMs)]);
+    if (!drained && !this.nc.isClosed()) await this.nc.close().catch(no);
+  }
+
+  async #follow(): Promise<void> {
+    for await (const status of this.nc.status()) {
+      if (status.type === "disconnect") {
+        this.#connected = false;
+        this.#log.warn("the bus is away; reconnecting");
+        for (const listener of this.#onDisconnect) listener();
+      } else if (status.type === "reconnect") {
+        this.#connected = true;
+        this.#log.info("the bus is back");
+        for (const listener of this.#onReconnect) listener();
+      } else if (status.type === "error") {
+        this.#log.warn({ err: status.error }, "the bus refused something");
+      }
+    }
+  }
+}
+
+const drainTimeoutMs = 2_000;
+const yes = () => true;
+const no = () => false;
+
+async function timeout(ms: number): Promise<false> {
+  return await new Promise((resolve) => setTimeout(() => resolve(false), ms).unref());
+}

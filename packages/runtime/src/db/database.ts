@@ -1,0 +1,239 @@
+/** Postgres over TLS with full verification: a bounded pool, timeouts everywhere, and transactions that outlive a crash. */
+import { readFile } from "node:fs/promises";
+import pg from "pg";
+import { backoff, delay } from "../clock.ts";
+import { AppError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import { commitUnknown, hasReason, isCollision, isLostConnection, isRefusedCommit, unavailable } from "./failures.ts";
+
+export interface QueryResult<Row> {
+  rows: Row[];
+  rowCount: number;
+}
+
+export interface Queryable {
+  /** Values are `$1`, `$2`, …; bigint columns come back as strings. */
+  query<Row = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<QueryResult<Row>>;
+}
+
+/** One open transaction; unusable once its function has returned. */
+export interface Tx extends Queryable {
+  readonly transaction?: never;
+}
+
+export interface TransactionOptions {
+  /** Reruns at most this often (5) … */
+  attempts?: number;
+  /** … and begins none after this time (10 s). */
+  withinMs?: number;
+}
+
+export interface Db extends Queryable, AsyncDisposable {
+  /**
+   * Runs `fn` between BEGIN and COMMIT (read committed). `fn` may run again: after a collision (40001, 40P01), or when
+   * the connection was lost before COMMIT was sent, because then nothing of it happened; so it has no effect but through
+   * `tx`. UNAVAILABLE/DATABASE_UNAVAILABLE: nothing was stored. UNAVAILABLE/COMMIT_UNKNOWN: it may have been.
+   */
+  transaction<T>(fn: (tx: Tx) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  /** Waits for running queries, then closes all connections. */
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  /** `postgres://role@host:port/database`, without password or parameters. */
+  url: string;
+  /** Read again for every new connection, so that a rotated password is picked up. */
+  passwordFile: string;
+  /** PEM of the only CA that is trusted; the certificate must carry the host of `url`. */
+  caFile: string;
+  log: Logger;
+  /** Most connections at a time (8). */
+  max?: number;
+  /** Shown in pg_stat_activity (sallyport). */
+  applicationName?: string;
+  statementTimeoutMs?: number;
+}
+
+const connectTimeoutMs = 5_000;
+const statementTimeoutMs = 10_000;
+const lockTimeoutMs = 5_000;
+const idleInTransactionTimeoutMs = 30_000;
+/** On top of the server's own timeout, for a server that does not answer at all. */
+const answerGraceMs = 2_000;
+const retryBaseMs = 50;
+const retryMaxMs = 1_000;
+
+/** Opens the pool; connects when first used. Throws INVALID_ARGUMENT for a URL that it does not take. */
+export async function openDatabase(options: DatabaseOptions): Promise<Db> {
+  const target = parseDatabaseUrl(options.url);
+  const timeoutMs = options.statementTimeoutMs ?? statementTimeoutMs;
+  const pool = new pg.Pool({
+    ...target,
+    password: async () => (await readFile(options.passwordFile, "utf8")).trim(),
+    // `host` makes tls check the name also where it is an IP address, for which there is no SNI.
+    ssl: { ca: await readFile(options.caFile, "utf8"), rejectUnauthorized: true, host: target.host } as object,
+    max: options.max ?? 8,
+    application_name: options.applicationName ?? "sallyport",
+    connectionTimeoutMillis: connectTimeoutMs,
+    statement_timeout: timeoutMs,
+    lock_timeout: lockTimeoutMs,
+    idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
+    query_timeout: timeoutMs + answerGraceMs,
+    keepAlive: true,
+  });
+  // Without a listener an idle connection that breaks would end the process.
+  pool.on("error", (err) => options.log.warn({ err }, "lost an idle database connection"));
+  return new PooledDatabase(pool);
+}
+
+/** Throws INVALID_ARGUMENT: a password or `sslmode` in the URL would quietly replace the file and the verification. */
+export function parseDatabaseUrl(url: string): { host: string; port: number; user: string; database: string } {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  const isPostgres = parsed?.protocol === "postgres:" || parsed?.protocol === "postgresql:";
+  const database = decodeURIComponent(parsed?.pathname.slice(1) ?? "");
+  if (!parsed || !isPostgres || parsed.hostname === "" || parsed.username === "" || database === "") {
+    throw new AppError("INVALID_ARGUMENT", "a database URL is postgres://role@host:port/database");
+  }
+  if (parsed.password !== "" || parsed.search !== "" || parsed.hash !== "") {
+    throw new AppError("INVALID_ARGUMENT", "a database URL has no password and no parameters");
+  }
+  const host = parsed.hostname.replace(/^\[(.*)\]$/, "$1");
+  return { host, port: Number(parsed.port || 5432), user: decodeURIComponent(parsed.username), database };
+}
+
+class PooledDatabase implements Db {
+  readonly #pool: pg.Pool;
+
+  constructor(pool: pg.Pool) {
+    this.#pool = pool;
+  }
+
+  /** One statement, its own transaction. Run again only where nothing can have happened twice: before it was sent, or a SELECT. */
+  async query<Row>(text: string, values: readonly unknown[] = []): Promise<QueryResult<Row>> {
+    const reads = /^\s*select\b/i.test(text);
+    return await this.#retrying({}, async () => {
+      const session = new Session(await this.#pool.connect());
+      try {
+        return await session.query<Row>(text, values);
+      } catch (error) {
+        throw isLostConnection(error) && !reads ? commitUnknown(error) : error;
+      } finally {
+        session.release();
+      }
+    });
+  }
+
+  async transaction<T>(fn: (tx: Tx) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    return await this.#retrying(options, () => this.#once(fn));
+  }
+
+  async #once<T>(fn: (tx: Tx) => Promise<T>): Promise<T> {
+    const session = new Session(await this.#pool.connect());
+    try {
+      await session.query("BEGIN");
+      const value = await fn(session.use());
+      await session.commit();
+      return value;
+    } catch (error) {
+      await session.rollback();
+      // What `fn` made of a broken connection does not matter: nothing was stored, it may run again.
+      throw hasReason(error, "COMMIT_UNKNOWN") ? error : (session.lost ?? error);
+    } finally {
+      session.release();
+    }
+  }
+
+  async #retrying<T>({ attempts = 5, withinMs = 10_000 }: TransactionOptions, run: () => Promise<T>): Promise<T> {
+    const endsAt = performance.now() + withinMs;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await run();
+      } catch (error) {
+        const lost = isLostConnection(error);
+        if (!lost && !isCollision(error)) throw error;
+        const waitMs = backoff(attempt, { baseMs: retryBaseMs, maxMs: retryMaxMs });
+        if (attempt >= attempts || performance.now() + waitMs > endsAt) throw lost ? unavailable(error) : error;
+        await delay(waitMs);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    if (!this.#pool.ending) await this.#pool.end();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** One connection taken from the pool, and what became of it. */
+class Session {
+  readonly #client: pg.PoolClient;
+  #open = true;
+  #dirty = false;
+  /** Why the connection broke, if it did. */
+  lost: unknown;
+
+  constructor(client: pg.PoolClient) {
+    this.#client = client;
+    client.on("error", this.#onError);
+  }
+
+  readonly #onError = (error: Error): void => {
+    this.lost ??= error;
+  };
+
+  async query<Row>(text: string, values: readonly unknown[] = []): Promise<QueryResult<Row>> {
+    try {
+      // Without values the simple protocol is used, which takes several statements (migrations).
+      const result = await (values.length === 0 ? this.#client.query(text) : this.#client.query(text, [...values]));
+      return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 };
+    } catch (error) {
+      if (isLostConnection(error)) this.lost ??= error;
+      throw error;
+    }
+  }
+
+  use(): Tx {
+    this.#dirty = true;
+    return {
+      query: async (text, values) => {
+        if (!this.#open) throw new AppError("INTERNAL", "a transaction was used after its end");
+        return await this.query(text, values);
+      },
+    };
+  }
+
+  async commit(): Promise<void> {
+    this.#open = false;
+    // Known before COMMIT is sent: nothing happened, the whole can run again.
+    if (this.lost) throw this.lost;
+    const answer = await this.#client.query("COMMIT").catch((error: unknown) => {
+      if (isRefusedCommit(error)) throw error;
+      this.lost ??= error;
+      throw commitUnknown(error);
+    });
+    this.#dirty = false;
+    // Postgres answers ROLLBACK to the COMMIT of a transaction in which a statement failed.
+    if (answer.command === "COMMIT") return;
+    throw new AppError("INTERNAL", "a failed statement was ignored; nothing was stored");
+  }
+
+  /** Never throws: where it cannot be done the connection is dropped, which does the same. */
+  async rollback(): Promise<void> {
+    this.#open = false;
+    if (!this.#dirty || this.lost) return;
+    await this.query("ROLLBACK").then(
+      () => {
+        this.#dirty = false;
+      },
+      () => undefined,
+    );
+  }
+
+  release(): void {
+    this.#client.off("error", this.#onError);
+    this.#client.release(this.#dirty || this.lost !== undefined);
+  }
+}

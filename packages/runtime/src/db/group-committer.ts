@@ -1,0 +1,211 @@
+/**
+ * Many operations, one COMMIT. Operations wait in a bounded queue; one transaction at a time runs all that wait, in order.
+ *
+ * A connection lost at COMMIT leaves it open whether the group was stored. Each group therefore moves this process's
+ * row in outbox_epochs from group n - 1 to n first. The next try does the same: it waits for the row's lock until the lost
+ * transaction has ended, and finds n (stored: its results stand) or n - 1 (not stored, and never will be: run again).
+ * pg_xact_status was not taken for this: after a crash a transaction id whose record was not flushed may be used again.
+ */
+import type { ServiceName } from "@sallyport/proto/subjects";
+import { backoff, type Clock, delay, type Ids } from "../clock.ts";
+import { AppError } from "../errors.ts";
+import type { Db, Tx } from "./database.ts";
+import { commitUnknown, hasReason, unavailable } from "./failures.ts";
+import { type AuditPlaces, insertRows, type OutboxMessage, type OutboxRow, Places, toRows } from "./outbox-messages.ts";
+
+export interface Committed<T> {
+  value: T;
+  messages: readonly OutboxMessage[];
+  /** Documents that places were taken but are not needed; the next operation gets them. */
+  places?: "unused";
+}
+
+/**
+ * May run more than once (a neighbour failed, the connection broke), and then only its last run counts: so it works
+ * through `tx` alone, keeps its statements guarded, and awaits nothing else.
+ */
+export type Operation<T> = (tx: Tx, places: AuditPlaces) => Promise<Committed<T>>;
+
+export interface GroupCommitterOptions {
+  db: Db;
+  producer: ServiceName;
+  ids: Ids;
+  clock: Clock;
+  /** Called in commit order with the rows of each stored group. */
+  onCommitted(rows: readonly OutboxRow[]): void;
+  limits?: Partial<CommitLimits>;
+}
+
+export interface CommitLimits {
+  /** Operations that may wait (10,000). */
+  queue: number;
+  /** Operations in one transaction (128). */
+  group: number;
+  /** An operation that has not been stored by then is refused, or COMMIT_UNKNOWN (15 s). */
+  withinMs: number;
+  /** When the recovery poll takes a row over (5 s). */
+  confirmWithinMs: number;
+}
+
+export const commitLimits: CommitLimits = { queue: 10_000, group: 128, withinMs: 15_000, confirmWithinMs: 5_000 };
+
+interface Waiting {
+  run: Operation<unknown>;
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+  endsAt: number;
+}
+
+interface GroupResult {
+  values: unknown[];
+  rows: OutboxRow[];
+  /** Audit places used. */
+  used: number;
+}
+
+export class GroupCommitter {
+  readonly #options: GroupCommitterOptions;
+  readonly #limits: CommitLimits;
+  readonly #queue: Waiting[] = [];
+  #working: Promise<void> | undefined;
+  #closed = false;
+  #epoch: string;
+  #epochStored = false;
+  #groups = 0;
+  #sequence = 0;
+  /** What the transaction that was tried last would have stored. */
+  #lastRun: GroupResult | undefined;
+
+  constructor(options: GroupCommitterOptions) {
+    this.#options = options;
+    this.#limits = { ...commitLimits, ...options.limits };
+    this.#epoch = options.ids.uuid();
+  }
+
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  get depth(): number {
+    return this.#queue.length;
+  }
+
+  async commit<T>(run: Operation<T>): Promise<T> {
+    if (this.#closed) throw new AppError("UNAVAILABLE", "the service is stopping; try again", { reason: "STOPPING" });
+    if (this.#queue.length >= this.#limits.queue) {
+      throw new AppError("RESOURCE_EXHAUSTED", "too many changes are waiting; try again", { reason: "OUTBOX_FULL" });
+    }
+    return await new Promise<T>((resolve, reject) => {
+      const endsAt = performance.now() + this.#limits.withinMs;
+      this.#queue.push({ run, resolve: resolve as (value: unknown) => void, reject, endsAt });
+      this.#working ??= this.#work().finally(() => {
+        this.#working = undefined;
+      });
+    });
+  }
+
+  /** Takes no more, and finishes what waits. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#working;
+  }
+
+  async #work(): Promise<void> {
+    // The operations that were made in the same turn of the event loop come along.
+    await Promise.resolve();
+    while (this.#queue.length > 0) await this.#settle(this.#queue.splice(0, this.#limits.group));
+  }
+
+  /** Resolves or rejects every operation of the batch; never throws. */
+  async #settle(batch: readonly Waiting[]): Promise<void> {
+    try {
+      const { values, rows } = await this.#store(batch);
+      for (const [position, waiting] of batch.entries()) waiting.resolve(values[position]);
+      if (rows.length > 0) this.#options.onCommitted(rows);
+    } catch (error) {
+      const everyone = batch.length === 1 || isDatabaseFault(error);
+      if (everyone) for (const waiting of batch) waiting.reject(error);
+      // Only the faulty one shall fail: each runs again alone.
+      else for (const waiting of batch) await this.#settle([waiting]);
+    }
+  }
+
+  async #store(batch: readonly Waiting[]): Promise<GroupResult> {
+    const endsAt = Math.min(...batch.map((waiting) => waiting.endsAt));
+    let perhaps: GroupResult | undefined;
+    this.#lastRun = undefined;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#ensureEpoch();
+        const result = await this.#runGroup(batch, perhaps, endsAt);
+        this.#groups += 1;
+        this.#sequence += result.used;
+        return result;
+      } catch (error) {
+        if (!isDatabaseFault(error)) throw error;
+        if (hasReason(error, "COMMIT_UNKNOWN")) perhaps = this.#lastRun ?? perhaps;
+        const waitMs = backoff(attempt, { baseMs: 100, maxMs: 1_000 });
+        if (performance.now() + waitMs > endsAt) throw this.#giveUp(error, perhaps !== undefined);
+        await delay(waitMs);
+      }
+    }
+  }
+
+  async #runGroup(batch: readonly Waiting[], perhaps: GroupResult | undefined, endsAt: number): Promise<GroupResult> {
+    const group = this.#groups + 1;
+    const withinMs = Math.max(0, endsAt - performance.now());
+    return await this.#options.db.transaction(
+      async (tx) => {
+        this.#lastRun = undefined;
+        const claim = "UPDATE outbox_epochs SET committed = $2 WHERE epoch = $1 AND committed = $2::bigint - 1";
+        const claimed = (await tx.query(claim, [this.#epoch, group])).rowCount === 1;
+        if (!claimed) return storedBefore(perhaps);
+        this.#lastRun = await this.#runOperations(tx, batch);
+        return this.#lastRun;
+      },
+      { withinMs, attempts: 100 },
+    );
+  }
+
+  async #runOperations(tx: Tx, batch: readonly Waiting[]): Promise<GroupResult> {
+    const { producer, clock } = this.#options;
+    const time = clock.now().toISOString();
+    const result: GroupResult = { values: [], rows: [], used: 0 };
+    for (const { run } of batch) {
+      const first = this.#sequence + result.used + 1;
+      const { value, messages } = await run(tx, new Places(producer, this.#epoch, first, time));
+      const rows = toRows(messages, { producer, epoch: this.#epoch, first, time });
+      result.values.push(value);
+      result.rows.push(...rows);
+      result.used += rows.filter(({ sequence }) => sequence !== null).length;
+    }
+    await insertRows(tx, this.#epoch, result.rows, this.#limits.confirmWithinMs);
+    return result;
+  }
+
+  async #ensureEpoch(): Promise<void> {
+    if (this.#epochStored) return;
+    const sql = "INSERT INTO outbox_epochs (epoch) VALUES ($1) ON CONFLICT DO NOTHING";
+    await this.#options.db.query(sql, [this.#epoch]);
+    this.#epochStored = true;
+  }
+
+  /** Where the outcome stays open, the epoch ends with it: whichever way it went, no sequence is skipped or used twice. */
+  #giveUp(error: unknown, unknown: boolean): unknown {
+    if (!unknown) return unavailable(error);
+    this.#epoch = this.#options.ids.uuid();
+    this.#epochStored = false;
+    this.#groups = 0;
+    this.#sequence = 0;
+    return commitUnknown(error);
+  }
+}
+
+function storedBefore(perhaps: GroupResult | undefined): GroupResult {
+  if (perhaps) return perhaps;
+  throw new AppError("INTERNAL", "another process writes under this process's epoch", { reason: "EPOCH_TAKEN" });
+}
+
+function isDatabaseFault(error: unknown): boolean {
+  return hasReason(error, "DATABASE_UNAVAILABLE") || hasReason(error, "COMMIT_UNKNOWN");
+}
