@@ -12,6 +12,7 @@ import {
   insertRejection,
   lastSequence,
   lockHead,
+  type Rejection,
   saveHead,
 } from "./db/log.ts";
 import { insertVault, type WrappedKey } from "./db/vault.ts";
@@ -62,7 +63,7 @@ interface Batch {
   readonly first: number;
   readonly taken: Map<string, { index: number; leaf: Uint8Array }>;
   readonly fresh: { event: LogEvent; key: WrappedKey | undefined }[];
-  readonly rejections: { place: Place; digest: Uint8Array; index: number }[];
+  readonly rejections: Rejection[];
   readonly ownEpoch: string;
   ownSequence: number;
 }
@@ -113,7 +114,7 @@ async function reject(tx: Tx, batch: Batch, place: Place, reason: string, bytes:
   const { producer, epoch, sequence } = place;
   const detail = { producer, epoch, sequence, reason, digest: digest.toString("hex") };
   const index = addOwn(batch, { event: "log.rejected", detail });
-  batch.rejections.push({ place, digest, index });
+  batch.rejections.push({ place, digest, bytes, index });
   return { status: "rejected", index, reason };
 }
 
@@ -126,7 +127,7 @@ async function write(tx: Tx, head: Head, batch: Batch, signer: NoteSigner): Prom
   );
   await insertRecords(tx, first, events, now);
   await growTiles(tx, grown.tiles);
-  for (const { place, digest, index } of rejections) await insertRejection(tx, place, digest, index);
+  for (const rejection of rejections) await insertRejection(tx, rejection);
   const vault = fresh.flatMap(({ event: { requestId, bodies }, key }, i) =>
     requestId === undefined ? [] : [{ requestId, recordIndex: first + i, bodies, key }],
   );

@@ -1,4 +1,4 @@
-import { AppError, type Clock, type Db, type Logger } from "@sallyport/runtime";
+import { AppError, asAppError, type Clock, type Db, type Logger } from "@sallyport/runtime";
 import { appendBatch, type Item, type Outcome, type Writer } from "./append-batch.ts";
 import type { Head } from "./db/log.ts";
 
@@ -10,8 +10,9 @@ export const maxQueuedItems = 4_096;
 
 export interface Appender {
   /**
-   * Resolves once the item is committed under a signed head. Rejects with UNAVAILABLE when it may not be: submitting
-   * again is always safe. Items are appended in the order in which they were submitted.
+   * Resolves once the item is committed under a signed head. Rejects with UNAVAILABLE when the database is away and it
+   * may not be, with INTERNAL when the database refused it; submitting an event again is always safe. Items are appended
+   * in the order in which they were submitted.
    */
   submit(item: Item | Promise<Item>): Promise<Outcome>;
   /** Stops taking items and resolves when those that wait are done. */
@@ -86,5 +87,8 @@ export function createAppender({ db, writer, clock, log, onHead }: AppenderOptio
 }
 
 function notCommitted(cause: unknown): AppError {
-  return new AppError("UNAVAILABLE", "the record was not committed; try again", { cause });
+  const { code, reason } = asAppError(cause);
+  if (code === "UNAVAILABLE")
+    return new AppError(code, "the record may not be committed; try again", { reason, cause });
+  return new AppError("INTERNAL", "the record was not committed", { reason: "NOT_LOGGED", cause });
 }

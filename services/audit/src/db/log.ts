@@ -58,9 +58,20 @@ export async function findRejection(tx: Tx, place: Place, digest: Uint8Array): P
   return rows[0] && Number(rows[0].record_index);
 }
 
-export async function insertRejection(tx: Tx, place: Place, digest: Uint8Array, index: number): Promise<void> {
-  const sql = "INSERT INTO rejections (producer, epoch, sequence, digest, record_index) VALUES ($1, $2, $3, $4, $5)";
-  await tx.query(sql, [place.producer, place.epoch, place.sequence, digest, index]);
+export interface Rejection {
+  readonly place: Place;
+  /** SHA-256 of `bytes`. */
+  readonly digest: Uint8Array;
+  readonly bytes: Uint8Array;
+  /** Of the record that tells about it. */
+  readonly index: number;
+}
+
+export async function insertRejection(tx: Tx, { place, digest, bytes, index }: Rejection): Promise<void> {
+  const sql =
+    "INSERT INTO rejections (producer, epoch, sequence, digest, bytes, record_index) VALUES ($1, $2, $3, $4, $5, $6)";
+  const values = [place.producer, place.epoch, place.sequence, Buffer.from(digest), Buffer.from(bytes), index];
+  await tx.query(sql, values);
 }
 
 /** The last number that a producer's epoch has used, 0 when none. */

@@ -42,7 +42,10 @@ const aeadOverheadBytes = 28;
 const tokenForm = /^[A-Za-z0-9_-]{1,64}$/;
 const eventForm = /^[a-z]{1,32}\.[a-z]{1,32}$/;
 const timeForm = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
-const contexts = { [BodyKind.PROMPT]: ["prompt"], [BodyKind.OUTPUT]: ["verdict", "output"] } as const;
+const contexts = new Map<BodyKind, readonly Body["context"][]>([
+  [BodyKind.PROMPT, ["prompt"]],
+  [BodyKind.OUTPUT, ["verdict", "output"]],
+]);
 const producers: readonly string[] = streams.AUDIT.writers;
 
 /**
@@ -115,12 +118,12 @@ function readBodies({ bodies, vaultSecret }: AuditEvent): Body[] {
   refuseIf(vaultSecret !== undefined && vaultSecret.service !== "audit", "SECRET_NOT_FOR_VAULT");
   refuseIf(bodies.length > maxBodies, "BODIES_TOO_MANY");
   const read = bodies.map(({ kind, context, attempt, index, ciphertext }): Body => {
-    const allowed: readonly string[] = kind === BodyKind.UNSPECIFIED ? [] : contexts[kind];
-    refuseIf(!allowed.includes(context), "BODY_CONTEXT");
+    const known = contexts.get(kind)?.find((name) => name === context);
+    if (known === undefined) throw new Poison("BODY_CONTEXT");
     refuseIf(ciphertext.length < aeadOverheadBytes, "BODY_TOO_SHORT");
     refuseIf(attempt > 0x7fffffff || index > 0x7fffffff, "BODY_CONTEXT");
     const name = kind === BodyKind.PROMPT ? "prompt" : "output";
-    return { kind: name, context: context as Body["context"], attempt, index, ciphertext };
+    return { kind: name, context: known, attempt, index, ciphertext };
   });
   const places = read.map(({ context, attempt, index }) => `${context}/${attempt}/${index}`);
   refuseIf(new Set(places).size !== places.length, "BODY_TWICE");

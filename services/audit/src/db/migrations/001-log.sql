@@ -2,7 +2,7 @@
 
 -- One row. It is locked by whoever appends, so that two replicas append one after the other.
 CREATE TABLE head (
-  only        boolean PRIMARY KEY DEFAULT true CHECK (only),
+  single      boolean PRIMARY KEY DEFAULT true CHECK (single),
   size        bigint NOT NULL CHECK (size >= 0),
   -- Hashes of the complete subtrees, largest first, 32 bytes each.
   frontier    bytea NOT NULL CHECK (octet_length(frontier) % 32 = 0),
@@ -37,13 +37,14 @@ CREATE TABLE tiles (
 );
 ALTER TABLE tiles ALTER COLUMN hashes SET STORAGE EXTERNAL;
 
--- Events that are no records: their place is taken, their digest and the reason are in a record of their own.
+-- Events that are no records: kept here whole, while a record of their own tells place, digest and reason.
 CREATE TABLE rejections (
   producer      text NOT NULL,
   epoch         text NOT NULL,
   sequence      bigint NOT NULL,
   -- SHA-256 of what came in place of a record.
   digest        bytea NOT NULL CHECK (octet_length(digest) = 32),
+  bytes         bytea NOT NULL,
   record_index  bigint NOT NULL REFERENCES records (index),
   PRIMARY KEY (producer, epoch, sequence, digest)
 );

@@ -1,0 +1,100 @@
+/** fromConfig: plain constructors, no container; `overrides` is the test seam. */
+import { createPrivateKey } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { TrustBundle } from "@sallyport/attestation";
+import { PolicyEngine } from "@sallyport/policy";
+import {
+  AppError,
+  type Bus,
+  type Clock,
+  type Confirmer,
+  connectBus,
+  createConfirmer,
+  createLogger,
+  createTokenVerifier,
+  type Db,
+  type Ids,
+  type Logger,
+  loadEncryptionKey,
+  loadTls,
+  loadTrust,
+  migrate,
+  openDatabase,
+  type State,
+  systemClock,
+  systemIds,
+  type TlsMaterial,
+  type TokenVerifier,
+  watchState,
+} from "@sallyport/runtime";
+import { formatVkey, type NoteSigner, signatureType, verifierKeyOf } from "@sallyport/tlog";
+import type { Writer } from "./append-batch.ts";
+import { type Appender, createAppender } from "./appender.ts";
+import type { Config } from "./config.ts";
+import { createMasterKey } from "./domain/master-key.ts";
+import { createHeads, type Heads } from "./heads.ts";
+import { openLog } from "./open-log.ts";
+import { createVault, type Vault } from "./vault.ts";
+
+export interface Context {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly tls: TlsMaterial;
+  readonly db: Db;
+  readonly bus: Bus;
+  readonly policy: State<PolicyEngine>;
+  readonly tokens: TokenVerifier;
+  readonly heads: Heads;
+  readonly appender: Appender;
+  readonly confirmer: Confirmer;
+  /** Aborts when the service is told to stop. */
+  readonly stopping: AbortSignal;
+  readonly vault: Vault;
+}
+
+export interface Overrides {
+  readonly clock?: Clock;
+  readonly ids?: Ids;
+  readonly log?: Logger;
+}
+
+const migrations = fileURLToPath(new URL("./db/migrations/", import.meta.url));
+
+/** Connects everything and opens the log. Throws FAILED_PRECONDITION when the log on disk does not verify. */
+export async function fromConfig(config: Config, signal: AbortSignal, overrides: Overrides = {}): Promise<Context> {
+  const { clock = systemClock, ids = systemIds, log = createLogger("audit", config.logLevel) } = overrides;
+  const tls = loadTls(config.tls);
+  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock);
+  const writer: Writer = { signer: loadLogSigner(config, trust), epoch: ids.uuid() };
+  const vault = createVault(createMasterKey(config.vaultMasterKey), loadEncryptionKey(config.encryptionKeyFile), log);
+  await using stack = new AsyncDisposableStack();
+  const { databaseUrl: url, databasePasswordFile: passwordFile } = config;
+  const db = stack.use(await openDatabase({ url, passwordFile, caFile: config.tls.caFile, log }));
+  await migrate(db, migrations);
+  const heads = createHeads(db);
+  const appender = createAppender({ db, writer, clock, log, onHead: heads.announce });
+  await openLog({ db, writer, clock, appender });
+  signal.throwIfAborted();
+  const bus = stack.use(
+    await connectBus({ url: config.natsUrl, nkeySeed: config.natsNkeySeed, tls, service: "audit", log }),
+  );
+  signal.throwIfAborted();
+  const watch = { bus, trust: () => trust, clock, log, bucket: "policy", key: "active" };
+  const policy = watchState({ ...watch, decode: PolicyEngine.fromState });
+  const tokens = createTokenVerifier(config.issuers, clock);
+  const confirmer = createConfirmer(bus);
+  stack.move();
+  return { config, log, clock, tls, db, bus, policy, tokens, heads, appender, confirmer, vault, stopping: signal };
+}
+
+/** A log whose key is not in the trust bundle could be verified by nobody: it is not written. */
+function loadLogSigner({ signingKeyFile, logOrigin }: Config, trust: TrustBundle): NoteSigner {
+  const signer = { name: logOrigin, privateKey: createPrivateKey(readFileSync(signingKeyFile)) };
+  const vkey = formatVkey(verifierKeyOf(signer, signatureType.ed25519));
+  if (trust.logs.some((known) => known.origin === logOrigin && known.vkey === vkey)) return signer;
+  throw new AppError("FAILED_PRECONDITION", "the trust bundle does not appoint this key for this log", {
+    reason: "LOG_KEY_NOT_TRUSTED",
+  });
+}

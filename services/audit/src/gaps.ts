@@ -1,0 +1,45 @@
+import { ConfirmMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
+import { services, subjects } from "@sallyport/proto/subjects";
+import { type Bus, type Clock, type Db, delay, type Logger } from "@sallyport/runtime";
+import { type Gap, takeGaps } from "./db/arrivals.ts";
+
+const lookEveryMs = 1_000;
+
+/** Later events overtake earlier ones for a moment; only then is one missing. */
+export const gapGraceMs = 2_000;
+
+/** How long a producer has to send again what it was asked for. */
+export const askAgainMs = 10_000;
+
+export interface GapWatchOptions {
+  readonly db: Db;
+  readonly bus: Pick<Bus, "signal">;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly stopping: AbortSignal;
+}
+
+/** Asks producers again for what never arrived, until the service stops. Never rejects. */
+export async function watchGaps({ db, bus, clock, log, stopping }: GapWatchOptions): Promise<void> {
+  while (!stopping.aborted) {
+    try {
+      for (const gap of await findGaps(db, clock.now())) ask(gap, bus, log);
+    } catch (err) {
+      log.warn({ err }, "could not look for gaps; trying again");
+    }
+    await delay(lookEveryMs, stopping).catch(() => undefined);
+  }
+}
+
+function findGaps(db: Db, now: Date): Promise<Gap[]> {
+  const before = (ms: number) => new Date(now.getTime() - ms);
+  return db.transaction((tx) => takeGaps(tx, before(gapGraceMs), before(askAgainMs), now));
+}
+
+function ask({ producer, epoch, missing }: Gap, bus: Pick<Bus, "signal">, log: Logger): void {
+  const service = services.find((name) => name === producer);
+  if (service === undefined) return;
+  log.warn({ producer, epoch, ranges: missing.length, first: missing[0]?.first }, "events are missing; asking again");
+  const ranges = missing.map(({ first, last }) => ({ epoch, first: BigInt(first), last: BigInt(last) }));
+  bus.signal(subjects.confirm(service), ConfirmMessageSchema, { missing: ranges });
+}

@@ -1,0 +1,91 @@
+/** What the service serves: AuditService to auditors, receipts and bodies to neighbours, tiles to tools. */
+import { createServer as createHttpServer, type RequestListener } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
+import { AuditService, ReceiptService, VaultService } from "@sallyport/proto/sallyport/audit/v1/audit";
+import type { ServiceName } from "@sallyport/proto/subjects";
+import { AppError, type CallContext, isLoopback, serve } from "@sallyport/runtime";
+import type { Context } from "./context.ts";
+import { openBody } from "./handlers/open-body.ts";
+import { getCheckpoint, getConsistencyProof, getReceipt, getRecord, tailRecords } from "./handlers/records.ts";
+import { serveTiles } from "./handlers/tiles.ts";
+
+/** How long a stream may go on before its caller's token is looked at again. */
+const recheckEveryMs = 5_000;
+
+/** Whose certificate may call what, as in infra/flows.ts. */
+export const callers: Readonly<Record<string, readonly ServiceName[]>> = {
+  [ReceiptService.typeName]: ["gateway"],
+  [VaultService.typeName]: ["governance"],
+};
+
+/** Throws unless the bearer of this token may read the log, by policy. */
+async function authorise({ tokens, policy }: Context, bearer: string | undefined): Promise<void> {
+  const identity = await tokens.verify(bearer);
+  const question = { action: "audit.read", identity: { ...identity, groups: [...identity.groups] }, resource: {} };
+  if (policy.get().authorize(question).allow) return;
+  throw new AppError("PERMISSION_DENIED", "reading the audit log needs the auditor's role", {
+    reason: "NOT_AUTHORISED",
+  });
+}
+
+export function serveAuditors(context: Context) {
+  const { clock, config, log, tls } = context;
+  const guarded =
+    <Request, Response>(handler: (request: Request) => Promise<Response>) =>
+    async (request: Request, { bearer }: CallContext) => {
+      await authorise(context, bearer);
+      return handler(request);
+    };
+  const handlers = {
+    getRecord: guarded((request: Parameters<typeof getRecord>[1]) => getRecord(context, request)),
+    getCheckpoint: guarded(() => getCheckpoint(context)),
+    getConsistencyProof: guarded((request: Parameters<typeof getConsistencyProof>[1]) =>
+      getConsistencyProof(context, request),
+    ),
+    tailRecords: async function* (request: Parameters<typeof tailRecords>[1], { bearer, signal }: CallContext) {
+      await authorise(context, bearer);
+      let checkedAt = clock.now().getTime();
+      const recheck = async () => {
+        if (clock.now().getTime() - checkedAt < recheckEveryMs) return;
+        await authorise(context, bearer);
+        checkedAt = clock.now().getTime();
+      };
+      yield* tailRecords(context, request, signal, recheck);
+    },
+  };
+  return serve([{ service: AuditService, handlers }], { address: config.grpcAddress, tls, log });
+}
+
+export function serveNeighbours(context: Context) {
+  const { config, log, tls } = context;
+  const receipts = { getReceipt: ({ requestId }: { requestId: string }) => getReceipt(context, requestId) };
+  const vault = { openBody: (request: Parameters<typeof openBody>[1]) => openBody(context, request) };
+  return serve(
+    [
+      { service: ReceiptService, handlers: receipts },
+      { service: VaultService, handlers: vault },
+    ],
+    { address: config.internalGrpcAddress, tls, mutual: { allowedCallers: (name) => callers[name] ?? [] }, log },
+  );
+}
+
+/** Plain HTTP never leaves the machine: on any other address the same files are served over TLS. */
+export async function serveFiles(context: Context): Promise<AsyncDisposable> {
+  const { config, db, heads, log, tls } = context;
+  const tiles = { db, heads, log, authorise: (bearer: string | undefined) => authorise(context, bearer) };
+  const listener: RequestListener = (request, response) => void serveTiles(tiles, request, response);
+  const limits = { headersTimeout: 10_000, requestTimeout: 10_000, maxHeaderSize: 16 * 1024 };
+  const { host, port } = config.httpAddress;
+  const server = isLoopback(host)
+    ? createHttpServer(limits, listener)
+    : createHttpsServer({ ...limits, cert: tls.cert, key: tls.key, minVersion: "TLSv1.3" }, listener);
+  server.maxConnections = 256;
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(port, host, resolve));
+  return {
+    [Symbol.asyncDispose]: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}

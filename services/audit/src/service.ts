@@ -1,0 +1,41 @@
+import { type AuditEvent, AuditEventSchema } from "@sallyport/proto/sallyport/audit/v1/audit";
+import { streams } from "@sallyport/proto/subjects";
+import { type MessageMeta, type Readiness, startHealth } from "@sallyport/runtime";
+import type { Context } from "./context.ts";
+import { watchGaps } from "./gaps.ts";
+import { logEvent } from "./handlers/log-event.ts";
+import { serveAuditors, serveFiles, serveNeighbours } from "./servers.ts";
+
+/** Events in flight: the appender gathers them into batches. */
+const concurrency = 256;
+
+export async function startService(context: Context, signal: AbortSignal): Promise<AsyncDisposable> {
+  await using stack = new AsyncDisposableStack();
+  const { appender, bus, confirmer, config, db, log, policy } = context;
+  stack.use(db);
+  stack.use(bus);
+  stack.use(policy);
+  stack.use(confirmer);
+  stack.defer(() => appender.close());
+  const [consumer] = streams.AUDIT.consumers;
+  const handle = (event: AuditEvent, { subject }: MessageMeta) => logEvent(context, event, subject);
+  stack.use(bus.consume("AUDIT", consumer, AuditEventSchema, handle, { concurrency }));
+  const watching = watchGaps(context);
+  stack.defer(() => watching);
+  stack.use(await serveAuditors(context));
+  stack.use(await serveNeighbours(context));
+  stack.use(await serveFiles(context));
+  stack.use(await startHealth(config.healthAddress, { ready: () => readiness(context) }));
+  log.info({ grpc: config.grpcAddress, http: config.httpAddress, origin: config.logOrigin }, "listening");
+  signal.throwIfAborted();
+  return stack.move();
+}
+
+async function readiness({ bus, db, policy }: Context): Promise<Readiness> {
+  const database = await db.query("SELECT 1").then(
+    () => "ok",
+    () => "unreachable",
+  );
+  const checks = { bus: bus.connected ? "ok" : "disconnected", database, policy: policy.fresh ? "ok" : "stale" };
+  return { ready: Object.values(checks).every((check) => check === "ok"), checks };
+}
