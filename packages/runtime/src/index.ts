@@ -1,10 +1,16 @@
+export * from "./bus/index.ts";
 export * from "./clock.ts";
+export * from "./db/index.ts";
 export * from "./env.ts";
 export { formatAddress, parseAddress } from "./env-values.ts";
 export * from "./errors.ts";
 export * from "./grpc/index.ts";
 export * from "./health.ts";
+export * from "./identity.ts";
+export { isLoopback, parseIssuers } from "./jwks.ts";
+export * from "./keys.ts";
 export * from "./lifecycle.ts";
 export * from "./logger.ts";
+export * from "./state.ts";
 export * from "./tls.ts";
 export * from "./trace.ts";
