@@ -20,7 +20,7 @@ import type { Logger } from "./logger.ts";
 export const confirmEveryMs = 1_000;
 export const staleAfterMs = 3_000;
 
-export interface State<T> extends AsyncDisposable {
+export interface WatchedState<T> extends AsyncDisposable {
   /** Throws UNAVAILABLE/STATE_STALE. */
   get(): T;
   /** Of the value that `get` would return or would have returned; 0 before the first. */
@@ -32,8 +32,8 @@ export interface State<T> extends AsyncDisposable {
 
 export interface WatchOptions<T> {
   bus: Pick<Bus, "readValue" | "onPut">;
-  /** The trust bundle that holds now. */
-  trust: () => TrustBundle;
+  /** The trust bundle, or what returns the one that holds now. */
+  trust: TrustBundle | (() => TrustBundle);
   bucket: string;
   key: string;
   /** From the signed value; throws when it makes no sense, and then the value is refused. */
@@ -45,7 +45,7 @@ export interface WatchOptions<T> {
 }
 
 /** Returns at once; the first value comes within moments of the bus having it. */
-export function watchState<T>(options: WatchOptions<T>): State<T> {
+export function watchState<T>(options: WatchOptions<T>): WatchedState<T> {
   return new Watch(options);
 }
 
@@ -63,7 +63,7 @@ export async function putState(
   );
 }
 
-class Watch<T> implements State<T> {
+class Watch<T> implements WatchedState<T> {
   readonly #options: WatchOptions<T>;
   readonly #now: () => number;
   readonly #listeners = new Set<(value: T, version: number) => void>();
@@ -142,7 +142,8 @@ class Watch<T> implements State<T> {
   async #accept(envelope: Envelope): Promise<void> {
     const { bucket, key, trust, clock, decode } = this.#options;
     const now = clock.now();
-    const state = verifyState(envelope, trust(), { bucket, key, minVersion: Math.max(1, this.version), now });
+    const bundle = typeof trust === "function" ? trust() : trust;
+    const state = verifyState(envelope, bundle, { bucket, key, minVersion: Math.max(1, this.version), now });
     const digest = envelopeDigest(envelope);
     if (state.version === this.version) {
       if (digest === this.#current?.digest) return;

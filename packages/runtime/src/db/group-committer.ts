@@ -15,7 +15,7 @@ import { type AuditPlaces, insertRows, type OutboxMessage, type OutboxRow, Place
 
 export interface Committed<T> {
   value: T;
-  messages: readonly OutboxMessage[];
+  messages: OutboxMessage[];
   /** Documents that places were taken but are not needed; the next operation gets them. */
   places?: "unused";
 }
