@@ -83,8 +83,6 @@ function watchSignals(stopping: AbortSignal, stopBecause: (why: string) => void,
 function watchParent(stopBecause: (why: string) => void): void {
   if (process.connected) {
     process.on("disconnect", () => stopBecause("parent gone"));
-    // A listener holds the channel open, and with it the process; the service itself decides how long it lives.
-    process.channel?.unref();
   }
   if (process.env.SALLYPORT_PARENT_STDIN === "1") {
     process.stdin.on("end", () => stopBecause("parent gone"));
