@@ -31,19 +31,49 @@ const callFlows: readonly Flow[] = [
   { from: "client", to: "gateway", protocol: "http", what: ["openai"], why: "the OpenAI-compatible API" },
   { from: "operator", to: "governance", protocol: "grpc", what: [models, review], why: "registry and review queue" },
   { from: "operator", to: "audit", protocol: "grpc", what: [audit], why: "records and proofs" },
-  { from: "operator", to: "audit", protocol: "http", what: ["tlog-tiles"], why: "the log for tools that we did not write" },
+  {
+    from: "operator",
+    to: "audit",
+    protocol: "http",
+    what: ["tlog-tiles"],
+    why: "the log for tools that we did not write",
+  },
   { from: "gateway", to: "issuer", protocol: "http", what: ["jwks"], why: "keys of the callers' access tokens" },
   { from: "governance", to: "issuer", protocol: "http", what: ["jwks"], why: "keys of the operators' access tokens" },
   { from: "audit", to: "issuer", protocol: "http", what: ["jwks"], why: "keys of the auditors' access tokens" },
   { from: "gateway", to: "pre-moderator", protocol: "grpc", what: [preModeration], why: "door 1's verdict" },
   { from: "gateway", to: "audit", protocol: "grpc", what: [receipt], why: "receipts for callers" },
   { from: "gateway", to: "watermarker", protocol: "grpc", what: [watermark], why: "detection for callers" },
-  { from: "governance", to: "post-moderator", protocol: "grpc", what: [postModeration], why: "countersignature of a person's release" },
+  {
+    from: "governance",
+    to: "post-moderator",
+    protocol: "grpc",
+    what: [postModeration],
+    why: "countersignature of a person's release",
+  },
   { from: "governance", to: "audit", protocol: "grpc", what: [vault], why: "bodies for a reviewer under a lease" },
-  { from: "gateway", to: "postgres", protocol: "postgres", what: ["gateway"], why: "the request ledger and its outbox" },
+  {
+    from: "gateway",
+    to: "postgres",
+    protocol: "postgres",
+    what: ["gateway"],
+    why: "the request ledger and its outbox",
+  },
   { from: "audit", to: "postgres", protocol: "postgres", what: ["audit"], why: "the log and the vault" },
-  { from: "governance", to: "postgres", protocol: "postgres", what: ["governance"], why: "registry, reviews and their outbox" },
-  { from: "inference-worker", to: "model-server", protocol: "http", what: ["openai"], why: "engine remote, inside the chamber" },
+  {
+    from: "governance",
+    to: "postgres",
+    protocol: "postgres",
+    what: ["governance"],
+    why: "registry, reviews and their outbox",
+  },
+  {
+    from: "inference-worker",
+    to: "model-server",
+    protocol: "http",
+    what: ["openai"],
+    why: "engine remote, inside the chamber",
+  },
 ];
 
 /** The chamber: these reach the bus and nothing else (a model server beside the worker not even that). */
@@ -52,17 +82,33 @@ export const chamber: readonly Party[] = ["inference-worker", "model-server"];
 function busFlows(): Flow[] {
   const flows: Flow[] = [];
   for (const stream of Object.values(streams)) {
-    for (const from of stream.writers) flows.push({ from, to: "nats", protocol: "nats", what: [`publish ${stream.name}`], why: "write" });
+    for (const from of stream.writers)
+      flows.push({ from, to: "nats", protocol: "nats", what: [`publish ${stream.name}`], why: "write" });
     for (const consumer of stream.consumers)
-      flows.push({ from: consumer.service, to: "nats", protocol: "nats", what: [`consume ${stream.name}/${consumer.name}`], why: "read" });
+      flows.push({
+        from: consumer.service,
+        to: "nats",
+        protocol: "nats",
+        what: [`consume ${stream.name}/${consumer.name}`],
+        why: "read",
+      });
   }
   for (const [name, core] of Object.entries(coreSubjects)) {
-    for (const from of core.writers) flows.push({ from, to: "nats", protocol: "nats", what: [`publish ${name}`], why: "signal" });
-    for (const from of core.readers) flows.push({ from, to: "nats", protocol: "nats", what: [`subscribe ${name}`], why: "signal" });
+    for (const from of core.writers)
+      flows.push({ from, to: "nats", protocol: "nats", what: [`publish ${name}`], why: "signal" });
+    for (const from of core.readers)
+      flows.push({ from, to: "nats", protocol: "nats", what: [`subscribe ${name}`], why: "signal" });
   }
   for (const bucket of Object.values(buckets)) {
-    flows.push({ from: bucket.writer, to: "nats", protocol: "nats", what: [`put KV ${bucket.name}`], why: "signed state" });
-    for (const from of bucket.readers) flows.push({ from, to: "nats", protocol: "nats", what: [`watch KV ${bucket.name}`], why: "signed state" });
+    flows.push({
+      from: bucket.writer,
+      to: "nats",
+      protocol: "nats",
+      what: [`put KV ${bucket.name}`],
+      why: "signed state",
+    });
+    for (const from of bucket.readers)
+      flows.push({ from, to: "nats", protocol: "nats", what: [`watch KV ${bucket.name}`], why: "signed state" });
   }
   return flows;
 }

@@ -164,7 +164,14 @@ export const streams = {
     duplicateWindowMs: 10 * minuteMs,
     writers: ["gateway"],
     consumers: [
-      { name: "governance", service: "governance", filter: "held.*", ackWaitMs: 10 * secondMs, maxDeliver: 10, maxAckPending: 200 },
+      {
+        name: "governance",
+        service: "governance",
+        filter: "held.*",
+        ackWaitMs: 10 * secondMs,
+        maxDeliver: 10,
+        maxAckPending: 200,
+      },
     ],
   },
   DECISIONS: {
@@ -180,7 +187,14 @@ export const streams = {
     duplicateWindowMs: 10 * minuteMs,
     writers: ["governance"],
     consumers: [
-      { name: "gateway", service: "gateway", filter: "decisions.*", ackWaitMs: 10 * secondMs, maxDeliver: 10, maxAckPending: 200 },
+      {
+        name: "gateway",
+        service: "gateway",
+        filter: "decisions.*",
+        ackWaitMs: 10 * secondMs,
+        maxDeliver: 10,
+        maxAckPending: 200,
+      },
     ],
   },
   AUDIT: {
@@ -196,7 +210,14 @@ export const streams = {
     duplicateWindowMs: 10 * minuteMs,
     writers: ["gateway", "governance"],
     consumers: [
-      { name: "audit", service: "audit", filter: "audit.*.*", ackWaitMs: 30 * secondMs, maxDeliver: 20, maxAckPending: 5_000 },
+      {
+        name: "audit",
+        service: "audit",
+        filter: "audit.*.*",
+        ackWaitMs: 30 * secondMs,
+        maxDeliver: 20,
+        maxAckPending: 5_000,
+      },
     ],
   },
   DEAD: {
@@ -212,7 +233,14 @@ export const streams = {
     duplicateWindowMs: 10 * minuteMs,
     writers: ["inference-worker", "post-moderator", "gateway", "audit", "governance"],
     consumers: [
-      { name: "governance", service: "governance", filter: "dead.*.*", ackWaitMs: 10 * secondMs, maxDeliver: 5, maxAckPending: 100 },
+      {
+        name: "governance",
+        service: "governance",
+        filter: "dead.*.*",
+        ackWaitMs: 10 * secondMs,
+        maxDeliver: 5,
+        maxAckPending: 100,
+      },
     ],
   },
 } as const satisfies Record<string, StreamSpec>;
@@ -241,15 +269,38 @@ export const ownConsumers = {
 
 /** Core NATS subjects: a loss costs time only, the ledger's reconciler makes up for it. */
 export const coreSubjects = {
-  control: { pattern: "control.*", message: ControlMessageSchema, writers: ["gateway"], readers: ["inference-worker", "post-moderator"] },
-  confirm: { pattern: "confirm.*", message: ConfirmMessageSchema, writers: ["audit", "governance", "gateway"], readers: ["gateway", "governance"] },
+  control: {
+    pattern: "control.*",
+    message: ControlMessageSchema,
+    writers: ["gateway"],
+    readers: ["inference-worker", "post-moderator"],
+  },
+  confirm: {
+    pattern: "confirm.*",
+    message: ConfirmMessageSchema,
+    writers: ["audit", "governance", "gateway"],
+    readers: ["gateway", "governance"],
+  },
 } as const;
 
 /** KV buckets of signed, versioned values (DSSE JSON, stage "state"); the newest value of each key is kept. */
 export const buckets = {
   /** Key `active`: the packed policy bundle. */
-  policy: { name: "policy", writer: "governance", readers: ["gateway", "pre-moderator", "post-moderator", "governance", "audit"], maxValueBytes: mebibyte },
+  policy: {
+    name: "policy",
+    writer: "governance",
+    readers: ["gateway", "pre-moderator", "post-moderator", "governance", "audit"],
+    maxValueBytes: mebibyte,
+  },
   /** Key `manifest`: the approved models. */
-  models: { name: "models", writer: "governance", readers: ["gateway", "inference-worker", "post-moderator"], maxValueBytes: mebibyte },
-} as const satisfies Record<string, { name: string; writer: ServiceName; readers: readonly ServiceName[]; maxValueBytes: number }>;
+  models: {
+    name: "models",
+    writer: "governance",
+    readers: ["gateway", "inference-worker", "post-moderator"],
+    maxValueBytes: mebibyte,
+  },
+} as const satisfies Record<
+  string,
+  { name: string; writer: ServiceName; readers: readonly ServiceName[]; maxValueBytes: number }
+>;
 export type BucketName = keyof typeof buckets;

@@ -1,0 +1,59 @@
+/** Environment → one frozen configuration; the only reader of process.env. */
+import { parseIssuers, readEnv } from "@sallyport/runtime";
+
+const secondMs = 1_000;
+const defaultRequestDeadlineMs = 120 * secondMs;
+const defaultDoor1DeadlineMs = 3 * secondMs;
+const defaultStallMs = 20 * secondMs;
+
+export function readConfig(source: Readonly<Record<string, string | undefined>>) {
+  return readEnv(source, (env) => ({
+    logLevel: env.oneOf("LOG_LEVEL", ["debug", "info", "warn", "error"], { default: "info" }),
+    healthAddress: env.address("HEALTH_ADDRESS"),
+    grpcAddress: env.address("GRPC_ADDRESS"),
+    httpAddress: env.address("HTTP_ADDRESS"),
+    gatewayId: env.string("GATEWAY_ID", { default: "gw-0", pattern: /^[a-z0-9-]{1,32}$/ }),
+    tls: { certFile: env.file("TLS_CERT_FILE"), keyFile: env.file("TLS_KEY_FILE"), caFile: env.file("TLS_CA_FILE") },
+    encryptionKeyFile: env.file("ENCRYPTION_KEY_FILE"),
+    trustBundleFile: env.file("TRUST_BUNDLE_FILE"),
+    trustRootFile: env.file("TRUST_ROOT_FILE"),
+    natsUrl: env.url("NATS_URL", { schemes: ["tls", "nats"] }),
+    natsNkeySeed: env.secretFile("NATS_NKEY_FILE"),
+    databaseUrl: env.url("DATABASE_URL", { schemes: ["postgres", "postgresql"] }),
+    databasePasswordFile: env.file("DATABASE_PASSWORD_FILE"),
+    issuers: env.json("OIDC_ISSUERS", parseIssuers),
+    preModeratorAddress: env.address("PRE_MODERATOR_ADDRESS"),
+    auditAddress: env.address("AUDIT_ADDRESS"),
+    limits: {
+      requestDeadlineMs: env.duration("REQUEST_DEADLINE", {
+        default: defaultRequestDeadlineMs,
+        minMs: secondMs,
+        maxMs: 3_600 * secondMs,
+      }),
+      door1DeadlineMs: env.duration("DOOR1_DEADLINE", {
+        default: defaultDoor1DeadlineMs,
+        minMs: 100,
+        maxMs: 60 * secondMs,
+      }),
+      /** A run that says nothing for this long is lost. */
+      stallMs: env.duration("STALL_TIMEOUT", { default: defaultStallMs, minMs: secondMs, maxMs: 600 * secondMs }),
+      /** A queued job that nobody started is sent again after this long (harmless while the bus still has it). */
+      redispatchMs: env.duration("REDISPATCH_AFTER", {
+        default: 10 * secondMs,
+        minMs: secondMs,
+        maxMs: 600 * secondMs,
+      }),
+      idempotencyMs: env.duration("IDEMPOTENCY_WINDOW", {
+        default: 24 * 3_600 * secondMs,
+        minMs: secondMs,
+        maxMs: 7 * 24 * 3_600 * secondMs,
+      }),
+      maxAttempts: env.int("MAX_ATTEMPTS", { default: 3, min: 1, max: 10 }),
+      /** Streams open at once; more are refused at once. */
+      maxInFlight: env.int("MAX_IN_FLIGHT", { default: 512, min: 1, max: 100_000 }),
+    },
+  }));
+}
+
+export type Config = ReturnType<typeof readConfig>;
+export type Limits = Config["limits"];

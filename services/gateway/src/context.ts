@@ -1,0 +1,111 @@
+/** fromConfig: plain constructors, no container; `overrides` is the test seam. */
+import { fileURLToPath } from "node:url";
+import type { TrustBundle } from "@sallyport/attestation";
+import { PolicyEngine } from "@sallyport/policy";
+import { ReceiptService } from "@sallyport/proto/sallyport/audit/v1/audit";
+import { PreModerationService } from "@sallyport/proto/sallyport/moderation/v1/moderation";
+import {
+  type Bus,
+  type Client,
+  type Clock,
+  type Confirmer,
+  connectBus,
+  createClient,
+  createConfirmer,
+  createLogger,
+  createOutbox,
+  createTokenVerifier,
+  type Db,
+  type Ids,
+  type Logger,
+  loadEncryptionKey,
+  loadTls,
+  loadTrust,
+  migrate,
+  type Outbox,
+  openDatabase,
+  type State,
+  systemClock,
+  systemIds,
+  type TlsMaterial,
+  type TokenVerifier,
+  watchState,
+} from "@sallyport/runtime";
+import type { Config, Limits } from "./config.ts";
+import { InFlight } from "./core/in-flight.ts";
+import { LiveRequests } from "./core/live.ts";
+import { Moves } from "./core/moves.ts";
+import { Runs } from "./core/runs.ts";
+import { type Manifest, readManifest } from "./domain/manifest.ts";
+
+export interface Context {
+  readonly config: Config;
+  readonly limits: Limits;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly tls: TlsMaterial;
+  readonly db: Db;
+  readonly bus: Bus;
+  readonly outbox: Outbox;
+  readonly confirmer: Confirmer;
+  readonly trust: TrustBundle;
+  readonly tokens: TokenVerifier;
+  readonly models: State<Manifest>;
+  readonly policy: State<PolicyEngine>;
+  readonly door1: Client<typeof PreModerationService>;
+  readonly receipts: Client<typeof ReceiptService>;
+  readonly live: LiveRequests;
+  readonly runs: Runs;
+  readonly moves: Moves;
+  readonly inFlight: InFlight;
+  /** False also while the manifest is stale. */
+  readonly approvedModel: (digest: string) => boolean;
+}
+
+/** The parts that tests replace: time, ids and the log. */
+export interface Overrides {
+  readonly clock?: Clock;
+  readonly ids?: Ids;
+  readonly log?: Logger;
+}
+
+const migrations = fileURLToPath(new URL("./db/migrations/", import.meta.url));
+
+export async function fromConfig(config: Config, signal: AbortSignal, overrides: Overrides = {}): Promise<Context> {
+  const { clock = systemClock, ids = systemIds, log = createLogger("gateway", config.logLevel) } = overrides;
+  const { limits, databaseUrl: url, databasePasswordFile: passwordFile } = config;
+  const tls = loadTls(config.tls);
+  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock);
+  const encryptionKey = loadEncryptionKey(config.encryptionKeyFile);
+  await using stack = new AsyncDisposableStack();
+  const db = stack.use(await openDatabase({ url, passwordFile, caFile: config.tls.caFile, log }));
+  await migrate(db, migrations);
+  signal.throwIfAborted();
+  const bus = stack.use(
+    await connectBus({ url: config.natsUrl, nkeySeed: config.natsNkeySeed, tls, service: "gateway", log }),
+  );
+  signal.throwIfAborted();
+  const outbox = createOutbox({ db, bus, producer: "gateway", ids, clock, log });
+  const watch = { bus, trust: () => trust, clock, log };
+  const models = watchState({ ...watch, bucket: "models", key: "manifest", decode: readManifest });
+  const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: PolicyEngine.fromState });
+  const approvedModel = (digest: string) =>
+    models.fresh && models.get().models.some((model) => model.digest === digest);
+  const runs = new Runs({ db, trust, encryptionKey, clock, approvedModel });
+  const live = new LiveRequests();
+  stack.move();
+  return {
+    ...{ config, limits, log, clock, ids, tls, db, bus, outbox, trust, models, policy, live, runs, approvedModel },
+    confirmer: createConfirmer(bus),
+    tokens: createTokenVerifier(config.issuers, clock),
+    door1: createClient(PreModerationService, {
+      tls,
+      address: config.preModeratorAddress,
+      serverName: "pre-moderator",
+    }),
+    receipts: createClient(ReceiptService, { tls, address: config.auditAddress, serverName: "audit" }),
+    moves: new Moves({ outbox, bus, live, runs, clock, limits, log }),
+    inFlight: new InFlight(limits.maxInFlight),
+  };
+}

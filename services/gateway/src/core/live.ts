@@ -1,0 +1,80 @@
+/** Hands what was committed to the callers that wait for it in this process. Only a hint: a follower that hears nothing reads the ledger. */
+import type { Envelope } from "@sallyport/attestation";
+import type { RequestRow } from "../db/ledger.ts";
+
+export interface ReleasedWindow {
+  attempt: number;
+  index: number;
+  /** Exactly the bytes that the ticket is over. */
+  content: Uint8Array;
+  ticket: Envelope;
+}
+
+export type LiveEvent = { window: ReleasedWindow } | { row: RequestRow };
+
+/** A follower this far behind is cut loose and catches up from the ledger. */
+const maxPending = 1_024;
+
+export class LiveRequests {
+  readonly #followers = new Map<string, Set<Follower>>();
+
+  follow(requestId: string): Follower {
+    const follower = new Follower(() => this.#forget(requestId, follower));
+    const set = this.#followers.get(requestId) ?? new Set();
+    this.#followers.set(requestId, set.add(follower));
+    return follower;
+  }
+
+  publish(requestId: string, event: LiveEvent): void {
+    for (const follower of this.#followers.get(requestId) ?? []) follower.push(event);
+  }
+
+  get size(): number {
+    return this.#followers.size;
+  }
+
+  #forget(requestId: string, follower: Follower): void {
+    const set = this.#followers.get(requestId);
+    set?.delete(follower);
+    if (set?.size === 0) this.#followers.delete(requestId);
+  }
+}
+
+export class Follower implements Disposable {
+  readonly #pending: LiveEvent[] = [];
+  readonly #release: () => void;
+  #wake: (() => void) | undefined;
+
+  constructor(release: () => void) {
+    this.#release = release;
+  }
+
+  push(event: LiveEvent): void {
+    if (this.#pending.length < maxPending) this.#pending.push(event);
+    this.#wake?.();
+  }
+
+  /** The next event, or undefined after `idleMs` without one or when the signal aborts. */
+  async next(idleMs: number, signal: AbortSignal): Promise<LiveEvent | undefined> {
+    if (this.#pending.length === 0 && !signal.aborted) await this.#wait(idleMs, signal);
+    return this.#pending.shift();
+  }
+
+  [Symbol.dispose](): void {
+    this.#release();
+  }
+
+  #wait(idleMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        this.#wake = undefined;
+        resolve();
+      };
+      const timer = setTimeout(done, idleMs);
+      signal.addEventListener("abort", done, { once: true });
+      this.#wake = done;
+    });
+  }
+}

@@ -1,0 +1,275 @@
+/** The ledger's queries. Every change of state is one guarded update, so that two writers can never both win. */
+import type { Finding } from "@sallyport/attestation";
+import type { Tx } from "@sallyport/runtime";
+import { entersFrom, type State, type TerminalState } from "../domain/request-state.ts";
+
+export interface RequestRow {
+  id: string;
+  tenant: string;
+  subject: string;
+  issuer: string;
+  credential: string;
+  groups: string[];
+  operation: string;
+  model: string;
+  modelDigest: string;
+  modelTier: string;
+  gatewayId: string;
+  clientReference: string;
+  idempotencyKey: string | null;
+  traceId: string;
+  sentDigest: string;
+  requestDigest: string;
+  secretGateway: string;
+  secretVault: string;
+  job: Uint8Array;
+  state: State;
+  attempt: number;
+  claim: Uint8Array | null;
+  windowsReleased: number;
+  holdStage: "door1" | "collecting" | "door2" | null;
+  holdExpiresAt: Date | null;
+  code: string;
+  message: string;
+  findings: Finding[];
+  policyDigest: string;
+  leafHash: string;
+  createdAt: Date;
+  deadlineAt: Date;
+  dispatchedAt: Date | null;
+  progressAt: Date | null;
+  endedAt: Date | null;
+}
+
+const columns: Readonly<Record<keyof RequestRow, string>> = {
+  id: "id",
+  tenant: "tenant",
+  subject: "subject",
+  issuer: "issuer",
+  credential: "credential",
+  groups: "groups",
+  operation: "operation",
+  model: "model",
+  modelDigest: "model_digest",
+  modelTier: "model_tier",
+  gatewayId: "gateway_id",
+  clientReference: "client_reference",
+  idempotencyKey: "idempotency_key",
+  traceId: "trace_id",
+  sentDigest: "sent_digest",
+  requestDigest: "request_digest",
+  secretGateway: "secret_gateway",
+  secretVault: "secret_vault",
+  job: "job",
+  state: "state",
+  attempt: "attempt",
+  claim: "claim",
+  windowsReleased: "windows_released",
+  holdStage: "hold_stage",
+  holdExpiresAt: "hold_expires_at",
+  code: "code",
+  message: "message",
+  findings: "findings",
+  policyDigest: "policy_digest",
+  leafHash: "leaf_hash",
+  createdAt: "created_at",
+  deadlineAt: "deadline_at",
+  dispatchedAt: "dispatched_at",
+  progressAt: "progress_at",
+  endedAt: "ended_at",
+};
+const selected = Object.entries(columns)
+  .map(([field, column]) => `${column} AS "${field}"`)
+  .join(", ");
+
+export async function insertRequest(tx: Tx, row: RequestRow): Promise<void> {
+  const fields = Object.keys(columns) as (keyof RequestRow)[];
+  const values = fields.map((field) => (field === "findings" ? JSON.stringify(row.findings) : row[field]));
+  const marks = fields.map((_, position) => `$${position + 1}`).join(", ");
+  await tx.query(
+    `INSERT INTO requests (${fields.map((field) => columns[field]).join(", ")}) VALUES (${marks})`,
+    values,
+  );
+}
+
+export async function findRequest(tx: Tx, id: string): Promise<RequestRow | undefined> {
+  return one(await tx.query<RequestRow>(`SELECT ${selected} FROM requests WHERE id = $1`, [id]));
+}
+
+export async function findByIdempotencyKey(tx: Tx, tenant: string, subject: string, key: string) {
+  const sql = `SELECT ${selected} FROM requests WHERE tenant = $1 AND subject = $2 AND idempotency_key = $3`;
+  return one(await tx.query<RequestRow>(sql, [tenant, subject, key]));
+}
+
+/** A key may be used again a day after its request was made. */
+export async function forgetIdempotencyKey(tx: Tx, id: string): Promise<void> {
+  await tx.query("UPDATE requests SET idempotency_key = NULL WHERE id = $1", [id]);
+}
+
+export async function startRun(tx: Tx, id: string, attempt: number, claim: Uint8Array, now: Date) {
+  const sql = `UPDATE requests SET state = 'running', claim = $3, progress_at = $4
+    WHERE id = $1 AND attempt = $2 AND state = 'queued' RETURNING ${selected}`;
+  return one(await tx.query<RequestRow>(sql, [id, attempt, claim, now]));
+}
+
+/** Counts the window only if it is the next one of the current attempt of a running request. */
+export async function countWindow(tx: Tx, id: string, attempt: number, index: number, now: Date) {
+  const sql = `UPDATE requests SET windows_released = $3 + 1, progress_at = $4
+    WHERE id = $1 AND attempt = $2 AND state = 'running' AND windows_released = $3 RETURNING ${selected}`;
+  return one(await tx.query<RequestRow>(sql, [id, attempt, index, now]));
+}
+
+export interface WindowRow {
+  attempt: number;
+  index: number;
+  envelope: Uint8Array;
+  content: Uint8Array;
+  final: boolean;
+}
+
+export async function insertWindow(tx: Tx, id: string, window: WindowRow): Promise<void> {
+  await tx.query(
+    "INSERT INTO windows (request_id, attempt, index, envelope, content, final) VALUES ($1, $2, $3, $4, $5, $6)",
+    [id, window.attempt, window.index, window.envelope, window.content, window.final],
+  );
+}
+
+export async function listWindows(tx: Tx, id: string, attempt: number): Promise<WindowRow[]> {
+  const sql =
+    "SELECT attempt, index, envelope, content, final FROM windows WHERE request_id = $1 AND attempt = $2 ORDER BY index";
+  return (await tx.query<WindowRow>(sql, [id, attempt])).rows;
+}
+
+export interface Retry {
+  attempt: number;
+  deadlineAt: Date;
+  now: Date;
+}
+
+/** To `queued` with a new attempt: after a lost run, or when a person released a held prompt. */
+export async function requeue(tx: Tx, row: RequestRow, job: Uint8Array, retry: Retry) {
+  const sql = `UPDATE requests SET state = 'queued', attempt = $3, job = $4, claim = NULL, windows_released = 0, progress_at = NULL,
+    dispatched_at = $5, deadline_at = $6 WHERE id = $1 AND attempt = $2 AND state = $7 AND windows_released = 0 RETURNING ${selected}`;
+  const values = [row.id, row.attempt, retry.attempt, job, retry.now, retry.deadlineAt, row.state];
+  return one(await tx.query<RequestRow>(sql, values));
+}
+
+export async function markDispatched(tx: Tx, id: string, attempt: number, now: Date) {
+  const sql = `UPDATE requests SET dispatched_at = $3 WHERE id = $1 AND attempt = $2 AND state = 'queued' RETURNING ${selected}`;
+  return one(await tx.query<RequestRow>(sql, [id, attempt, now]));
+}
+
+export interface Hold {
+  stage: "collecting" | "door2";
+  expiresAt: Date;
+  code: string;
+  message: string;
+  findings: readonly Finding[];
+  policyDigest: string;
+}
+
+/** To `held`: from `running` when door 2 stops the stream, and from `collecting` once it has judged the whole. */
+export async function hold(tx: Tx, id: string, attempt: number, held: Hold) {
+  const sql = `UPDATE requests SET state = 'held', hold_stage = $3, hold_expires_at = $4, code = $5, message = $6, findings = $7, policy_digest = $8
+    WHERE id = $1 AND attempt = $2 AND (state = 'running' OR (state = 'held' AND hold_stage = 'collecting')) RETURNING ${selected}`;
+  const values = [
+    id,
+    attempt,
+    held.stage,
+    held.expiresAt,
+    held.code,
+    held.message,
+    JSON.stringify(held.findings),
+    held.policyDigest,
+  ];
+  return one(await tx.query<RequestRow>(sql, values));
+}
+
+export interface HoldRow {
+  stage: "door1" | "door2";
+  attempt: number;
+  hold: Uint8Array;
+  content: Uint8Array | null;
+  review: Uint8Array | null;
+  countersign: Uint8Array | null;
+  allowed: boolean | null;
+}
+
+export async function insertHold(
+  tx: Tx,
+  id: string,
+  held: Pick<HoldRow, "stage" | "attempt" | "hold" | "content">,
+): Promise<void> {
+  const sql = "INSERT INTO holds (request_id, stage, attempt, hold, content) VALUES ($1, $2, $3, $4, $5)";
+  await tx.query(sql, [id, held.stage, held.attempt, held.hold, held.content]);
+}
+
+export async function findHold(tx: Tx, id: string, stage: HoldRow["stage"]): Promise<HoldRow | undefined> {
+  const sql =
+    "SELECT stage, attempt, hold, content, review, countersign, allowed FROM holds WHERE request_id = $1 AND stage = $2";
+  return one(await tx.query<HoldRow>(sql, [id, stage]));
+}
+
+/** True for the first decision on a hold; a second one changes nothing. */
+export async function decideHold(
+  tx: Tx,
+  id: string,
+  held: Pick<HoldRow, "stage" | "review" | "countersign" | "allowed">,
+): Promise<boolean> {
+  const sql =
+    "UPDATE holds SET review = $3, countersign = $4, allowed = $5 WHERE request_id = $1 AND stage = $2 AND allowed IS NULL";
+  return (await tx.query(sql, [id, held.stage, held.review, held.countersign, held.allowed])).rowCount === 1;
+}
+
+export interface End {
+  state: TerminalState;
+  code: string;
+  message: string;
+  findings: readonly Finding[];
+  policyDigest: string;
+  endedAt: Date;
+  leafHash: string;
+}
+
+/** The one write of a terminal state; undefined when another one was there first. */
+export async function end(tx: Tx, id: string, ending: End) {
+  const sql = `UPDATE requests SET state = $2, code = $3, message = $4, findings = $5, policy_digest = $6, ended_at = $7, leaf_hash = $8
+    WHERE id = $1 AND state::text = ANY($9) RETURNING ${selected}`;
+  const { state, code, message, findings, policyDigest, endedAt, leafHash } = ending;
+  const values = [
+    id,
+    state,
+    code,
+    message,
+    JSON.stringify(findings),
+    policyDigest,
+    endedAt,
+    leafHash,
+    entersFrom[state],
+  ];
+  return one(await tx.query<RequestRow>(sql, values));
+}
+
+export interface Overdue {
+  now: Date;
+  dispatchedBefore: Date;
+  progressBefore: Date;
+  limit: number;
+}
+
+/** Live requests that need the reconciler: past a deadline, silent, or never started. */
+export async function findOverdue(tx: Tx, overdue: Overdue): Promise<RequestRow[]> {
+  const sql = `SELECT ${selected} FROM requests WHERE
+    (state IN ('queued', 'running') AND deadline_at < $1)
+    OR (state = 'held' AND (hold_expires_at < $1 OR (hold_stage = 'collecting' AND deadline_at < $1)))
+    OR (state = 'queued' AND dispatched_at < $2)
+    OR (state = 'running' AND progress_at < $3)
+    ORDER BY deadline_at LIMIT $4`;
+  return (
+    await tx.query<RequestRow>(sql, [overdue.now, overdue.dispatchedBefore, overdue.progressBefore, overdue.limit])
+  ).rows;
+}
+
+function one<Row>(result: { rows: Row[] }): Row | undefined {
+  return result.rows[0];
+}

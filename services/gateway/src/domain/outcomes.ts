@@ -1,0 +1,20 @@
+/** Public codes of the gateway's own outcomes, with what a caller can do. Codes of blocks and holds come from policy. */
+export const outcomes = {
+  DEADLINE_EXCEEDED: "The request did not finish before its deadline. Send it again, or ask for fewer tokens.",
+  ATTEMPT_LOST: "The run was lost after part of the answer had been released. Send the request again.",
+  ATTEMPTS_EXHAUSTED: "The model could not finish this request in several attempts. Send it again later.",
+  TICKET_INVALID:
+    "An output arrived without a valid release ticket and was refused. Tell your operator the request id.",
+  VERDICT_LOST: "Part of the review was lost, so the rest cannot be released. Send the request again.",
+  HOLD_EXPIRED: "Nobody decided on the held request in time, so it is blocked. Ask your reviewers, then send it again.",
+  REVIEW_DENIED: "A reviewer refused the release of this request.",
+  CANCELLED: "The request was cancelled.",
+  CLIENT_GONE: "The caller went away before the answer was complete.",
+  HELD: "A person has to look at this request first. Fetch it later by its id.",
+  BLOCKED: "This request is not allowed by policy.",
+} as const;
+export type OutcomeCode = keyof typeof outcomes;
+
+export function outcomeMessage(code: string): string {
+  return (outcomes as Readonly<Record<string, string>>)[code] ?? outcomes.ATTEMPTS_EXHAUSTED;
+}

@@ -1,0 +1,83 @@
+/** GetRequest, CancelRequest, GetReceipt and ListModels: a caller's view of its own requests. */
+import { fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  type GetRequestResponseSchema,
+  WindowContentSchema,
+} from "@sallyport/proto/sallyport/generation/v1/generation";
+import { AppError, type CallerIdentity } from "@sallyport/runtime";
+import type { Context } from "../../context.ts";
+import { readOutput } from "../../core/output.ts";
+import { authorize, listModels } from "../../core/permissions.ts";
+import { cancel } from "../../core/reconciler.ts";
+import { findRequest, type RequestRow } from "../../db/ledger.ts";
+import { checkRequestId } from "../../domain/content.ts";
+import { isTerminal } from "../../domain/request-state.ts";
+import { outcomeOf, timestamp } from "../../domain/views.ts";
+
+export async function getRequest(
+  context: Context,
+  identity: CallerIdentity,
+  requestId: string,
+): Promise<MessageInitShape<typeof GetRequestResponseSchema>> {
+  const row = await ownRequest(context, identity, requestId);
+  const released = row.state === "released" ? await readOutput(context, row) : undefined;
+  return {
+    outcome: outcomeOf(row),
+    model: row.model,
+    modelDigest: row.modelDigest,
+    createdAt: timestampFromDate(row.createdAt),
+    endedAt: timestamp(row.endedAt),
+    holdExpiresAt: row.state === "held" ? timestamp(row.holdExpiresAt) : undefined,
+    output: released?.contents.map((bytes) => fromBinary(WindowContentSchema, bytes)) ?? [],
+    ticket: released?.ticket ? new TextEncoder().encode(released.ticket) : new Uint8Array(),
+  };
+}
+
+export async function cancelRequest(context: Context, identity: CallerIdentity, requestId: string) {
+  const row = await ownRequest(context, identity, requestId);
+  return { outcome: outcomeOf((await cancel(context, row.id, "CANCELLED")) ?? row) };
+}
+
+export async function getReceipt(context: Context, identity: CallerIdentity, requestId: string, signal: AbortSignal) {
+  const row = await ownRequest(context, identity, requestId);
+  if (!isTerminal(row.state)) {
+    throw new AppError("FAILED_PRECONDITION", "the request has not ended; its receipt comes with its outcome", {
+      reason: "NOT_ENDED",
+    });
+  }
+  const { record, proof } = await context.receipts.getReceipt(
+    { requestId: row.id },
+    { deadlineMs: context.limits.door1DeadlineMs, signal },
+  );
+  return { record, proof };
+}
+
+export function models(context: Context, identity: CallerIdentity) {
+  authorize(context, identity, "models.list", {});
+  return listModels(context).map((model) => ({
+    name: model.name,
+    version: model.version,
+    digest: model.digest,
+    engine: model.engine,
+    contextTokens: model.contextTokens,
+    tier: model.tier,
+    approvedAt: timestampFromDate(new Date(model.approvedAt)),
+  }));
+}
+
+/** Somebody else's request is not told apart from one that never was. */
+async function ownRequest(context: Context, identity: CallerIdentity, requestId: string): Promise<RequestRow> {
+  checkRequestId(requestId);
+  const row = await context.db.transaction((tx) => findRequest(tx, requestId));
+  if (!row || row.tenant !== identity.tenant || row.subject !== identity.subject) {
+    throw new AppError("NOT_FOUND", "you have no request of that id", { reason: "REQUEST_NOT_FOUND" });
+  }
+  authorize(context, identity, "request.read", {
+    tenant: row.tenant,
+    ownerSubject: row.subject,
+    model: row.model,
+    tier: row.modelTier,
+  });
+  return row;
+}

@@ -1,0 +1,71 @@
+/** Errors in OpenAI's shape, with our public code; what they say is for the caller. */
+import { AppError, asAppError, toHttpStatus } from "@sallyport/runtime";
+import type { FastifyError } from "fastify";
+
+const types: Readonly<Partial<Record<AppError["code"], string>>> = {
+  INVALID_ARGUMENT: "invalid_request_error",
+  NOT_FOUND: "invalid_request_error",
+  ALREADY_EXISTS: "invalid_request_error",
+  FAILED_PRECONDITION: "invalid_request_error",
+  UNAUTHENTICATED: "authentication_error",
+  PERMISSION_DENIED: "permission_error",
+  RESOURCE_EXHAUSTED: "rate_limit_error",
+  BLOCKED: "content_policy_violation",
+  HELD: "held_for_review",
+};
+
+export interface HttpError {
+  readonly status: number;
+  readonly body: {
+    error: {
+      message: string;
+      type: string;
+      code: string;
+      param: string | null;
+      sallyport?: Readonly<Record<string, string>>;
+    };
+  };
+}
+
+export function toHttpError(thrown: unknown): HttpError {
+  const error = fromFastify(thrown) ?? asAppError(thrown);
+  const { field, ...details } = error.details;
+  // OpenAI's clients repeat a 409 by themselves: a held request must not be sent again.
+  const status = error.code === "HELD" ? 403 : toHttpStatus(error);
+  const code = openAiCode(error);
+  return {
+    status,
+    body: {
+      error: {
+        message: error.message,
+        type: types[error.code] ?? "api_error",
+        code,
+        param: field ?? null,
+        ...(Object.keys(details).length > 0 && { sallyport: details }),
+      },
+    },
+  };
+}
+
+function openAiCode({ code, reason }: AppError): string {
+  if (reason === "MODEL_NOT_FOUND") return "model_not_found";
+  return code === "BLOCKED" || code === "HELD" ? reason : reason.toLowerCase();
+}
+
+/** What the HTTP server itself refuses: malformed JSON, too large, wrong type. */
+function fromFastify(thrown: unknown): AppError | undefined {
+  const { statusCode, code, message } = (thrown ?? {}) as Partial<FastifyError>;
+  if (thrown instanceof AppError || statusCode === undefined || statusCode >= 500) return undefined;
+  const say: Readonly<Record<string, [string, string]>> = {
+    FST_ERR_CTP_INVALID_MEDIA_TYPE: ["send the body as application/json", "UNSUPPORTED_MEDIA_TYPE"],
+    FST_ERR_CTP_BODY_TOO_LARGE: ["the body is too large; at most 1 MiB is read", "BODY_TOO_LARGE"],
+    FST_ERR_CTP_EMPTY_JSON_BODY: ["the body is empty; send a JSON object", "BODY_EMPTY"],
+    FST_ERR_CTP_INVALID_JSON_BODY: ["the body is not valid JSON", "BODY_MALFORMED"],
+    FST_ERR_CTP_INVALID_CONTENT_LENGTH: ["the body does not have the length that its header says", "BODY_MALFORMED"],
+  };
+  const [text, reason] = say[code ?? ""] ?? [
+    thrown instanceof SyntaxError ? "the body is not valid JSON" : (message ?? "bad request"),
+    "BODY_MALFORMED",
+  ];
+  return new AppError("INVALID_ARGUMENT", text, { reason });
+}

@@ -1,0 +1,115 @@
+/** The OpenAI-compatible HTTP API (fastify). Limits first: body, headers, idle and slow connections. */
+import { create, toJson } from "@bufbuild/protobuf";
+import { GetRequestResponseSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
+import { type Address, AppError, asAppError } from "@sallyport/runtime";
+import Fastify, { type FastifyInstance } from "fastify";
+import type { Context } from "../../context.ts";
+import { cancelRequest, getReceipt, getRequest, models } from "../grpc/requests.ts";
+import { handleChatCompletions } from "./chat-completions.ts";
+import { toHttpError } from "./errors.ts";
+import { handleModerations } from "./moderations.ts";
+import { identify } from "./request.ts";
+
+const bodyLimitBytes = 1024 * 1024;
+const headersTimeoutMs = 10_000;
+const requestTimeoutMs = 30_000;
+const maxHeaderBytes = 16 * 1024;
+
+export async function serveHttp(context: Context, address: Address): Promise<AsyncDisposable & { address: Address }> {
+  const app = Fastify({
+    bodyLimit: bodyLimitBytes,
+    requestTimeout: requestTimeoutMs,
+    http: { headersTimeout: headersTimeoutMs, maxHeaderSize: maxHeaderBytes },
+    forceCloseConnections: true,
+    logger: false,
+    exposeHeadRoutes: false,
+    onProtoPoisoning: "error",
+    onConstructorPoisoning: "error",
+  });
+  readJsonStrictly(app);
+  app.setErrorHandler((error, request, reply) => {
+    const { status, body } = toHttpError(error);
+    if (status >= 500)
+      context.log.error({ err: asAppError(error), path: request.routeOptions.url, status }, "http request failed");
+    if (status === 429 || status === 503) reply.header("retry-after", "1");
+    return reply.status(status).send(body);
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const missing = new AppError("NOT_FOUND", `${request.method} here is not part of this API; see the documentation`, {
+      reason: "ROUTE_NOT_FOUND",
+    });
+    return reply.status(404).send(toHttpError(missing).body);
+  });
+  routes(app, context);
+  await app.listen({ host: address.host, port: address.port });
+  const bound = app.server.address();
+  const port = typeof bound === "object" && bound ? bound.port : address.port;
+  return { address: { host: address.host, port }, [Symbol.asyncDispose]: () => app.close() };
+}
+
+/** Invalid UTF-8 is refused: decoding it leniently would judge other bytes than the caller sent. */
+function readJsonStrictly(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser("error", "error");
+  const utf8 = new TextDecoder("utf-8", { fatal: true });
+  app.removeContentTypeParser("application/json");
+  app.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, body, done) => {
+    let text: string;
+    try {
+      text = utf8.decode(body as Buffer);
+    } catch {
+      return done(new AppError("INVALID_ARGUMENT", "the body is not valid UTF-8", { reason: "BODY_MALFORMED" }));
+    }
+    return parse(request, text, done);
+  });
+}
+
+function routes(app: FastifyInstance, context: Context): void {
+  app.post("/v1/chat/completions", (request, reply) => handleChatCompletions(context, request, reply));
+  app.post("/v1/moderations", (request, reply) => handleModerations(context, request, reply));
+  app.get("/v1/models", async (request) => {
+    const identity = await identify(context, request);
+    return { object: "list", data: models(context, identity).map(openAiModel) };
+  });
+  app.get<{ Params: { model: string } }>("/v1/models/:model", async (request) => {
+    const identity = await identify(context, request);
+    const found = models(context, identity).find(({ name }) => name === request.params.model);
+    if (!found)
+      throw new AppError("NOT_FOUND", "there is no approved model of that name", {
+        reason: "MODEL_NOT_FOUND",
+        details: { field: "model" },
+      });
+    return openAiModel(found);
+  });
+  // Ours: what OpenAI's API has no place for.
+  app.get<{ Params: { id: string } }>("/v1/requests/:id", async (request) => {
+    const view = await getRequest(context, await identify(context, request), request.params.id);
+    return toJson(GetRequestResponseSchema, create(GetRequestResponseSchema, view), { alwaysEmitImplicit: true });
+  });
+  app.post<{ Params: { id: string } }>("/v1/requests/:id/cancel", async (request) => {
+    const identity = await identify(context, request);
+    await cancelRequest(context, identity, request.params.id);
+    const view = await getRequest(context, identity, request.params.id);
+    return toJson(GetRequestResponseSchema, create(GetRequestResponseSchema, view), { alwaysEmitImplicit: true });
+  });
+  app.get<{ Params: { id: string } }>("/v1/requests/:id/receipt", async (request) => {
+    const identity = await identify(context, request);
+    const { record, proof } = await getReceipt(
+      context,
+      identity,
+      request.params.id,
+      AbortSignal.timeout(requestTimeoutMs),
+    );
+    return { record: Buffer.from(record).toString("utf8"), proof };
+  });
+}
+
+function openAiModel(model: ReturnType<typeof models>[number]) {
+  const { name, digest, version, tier, contextTokens, engine, approvedAt } = model;
+  return {
+    id: name,
+    object: "model",
+    created: Number(approvedAt.seconds),
+    owned_by: "sallyport",
+    sallyport: { digest, version, tier, engine, context_tokens: contextTokens },
+  };
+}

@@ -1,0 +1,94 @@
+/** The gateway's process: create, start, and stop in order: intake, what is in flight, the bus, the database. */
+
+import {
+  type ReviewDecisionMessage,
+  ReviewDecisionMessageSchema,
+  type VerdictMessage,
+  VerdictMessageSchema,
+} from "@sallyport/proto/sallyport/bus/v1/bus";
+import { GenerationService } from "@sallyport/proto/sallyport/generation/v1/generation";
+import { ownConsumers, streams } from "@sallyport/proto/subjects";
+import { type MessageMeta, type Readiness, serve, startHealth } from "@sallyport/runtime";
+import type { Context } from "./context.ts";
+import { startReconciler } from "./core/reconciler.ts";
+import { applyDecision } from "./handlers/bus/apply-decision.ts";
+import { applyVerdict } from "./handlers/bus/apply-verdict.ts";
+import { handleChat } from "./handlers/grpc/chat.ts";
+import { cancelRequest, getReceipt, getRequest, models } from "./handlers/grpc/requests.ts";
+import { serveHttp } from "./handlers/http/server.ts";
+
+const verdictConcurrency = 128;
+const decisionConcurrency = 8;
+
+export async function startService(context: Context, signal: AbortSignal): Promise<AsyncDisposable> {
+  await using stack = new AsyncDisposableStack();
+  const { bus, config, log } = context;
+  stack.use(context.db);
+  stack.use(bus);
+  stack.use(context.outbox);
+  stack.use(context.confirmer);
+  stack.use(context.models);
+  stack.use(context.policy);
+  stack.defer(() => context.door1.close());
+  stack.defer(() => context.receipts.close());
+  consume(context, stack);
+  stack.use(startReconciler(context));
+  stack.use(await serveGrpc(context));
+  stack.use(await serveHttp(context, config.httpAddress));
+  stack.use(await startHealth(config.healthAddress, { ready: () => readiness(context) }));
+  log.info({ grpc: config.grpcAddress, http: config.httpAddress }, "listening");
+  signal.throwIfAborted();
+  return stack.move();
+}
+
+function consume(context: Context, stack: AsyncDisposableStack): void {
+  const { bus, config } = context;
+  // In order for each request: its windows are a chain.
+  const inOrder = { concurrency: verdictConcurrency, create: true, orderedBy: (subject: string) => subject };
+  const verdict = (message: VerdictMessage) => applyVerdict(context, message);
+  stack.use(bus.consume("VERDICTS", ownConsumers.verdict(config.gatewayId), VerdictMessageSchema, verdict, inOrder));
+  const decide = async (message: ReviewDecisionMessage, { msgId }: MessageMeta) => {
+    await applyDecision(context, message);
+    context.confirmer.confirm("governance", msgId);
+  };
+  const [decisions] = streams.DECISIONS.consumers;
+  stack.use(
+    bus.consume("DECISIONS", decisions, ReviewDecisionMessageSchema, decide, { concurrency: decisionConcurrency }),
+  );
+}
+
+function serveGrpc(context: Context) {
+  const { config, log, tokens } = context;
+  return serve(
+    [
+      {
+        service: GenerationService,
+        handlers: {
+          chat: (request, call) => handleChat(context, request, call),
+          getRequest: async ({ requestId }, { bearer }) => getRequest(context, await tokens.verify(bearer), requestId),
+          cancelRequest: async ({ requestId }, { bearer }) =>
+            cancelRequest(context, await tokens.verify(bearer), requestId),
+          getReceipt: async ({ requestId }, { bearer, signal }) =>
+            getReceipt(context, await tokens.verify(bearer), requestId, signal),
+          listModels: async (_, { bearer }) => ({ models: models(context, await tokens.verify(bearer)) }),
+        },
+      },
+    ],
+    { address: config.grpcAddress, tls: context.tls, log },
+  );
+}
+
+async function readiness(context: Context): Promise<Readiness> {
+  const fresh = (state: { fresh: boolean }) => (state.fresh ? "ok" : "stale");
+  const database = await context.db.query("SELECT 1").then(
+    () => "ok",
+    () => "unreachable",
+  );
+  const checks = {
+    bus: context.bus.connected ? "ok" : "disconnected",
+    database,
+    models: fresh(context.models),
+    policy: fresh(context.policy),
+  };
+  return { ready: Object.values(checks).every((check) => check === "ok"), checks };
+}
