@@ -21,11 +21,11 @@ import {
   loadTrust,
   migrate,
   openDatabase,
-  type State,
   systemClock,
   systemIds,
   type TlsMaterial,
   type TokenVerifier,
+  type WatchedState,
   watchState,
 } from "@sallyport/runtime";
 import { formatVkey, type NoteSigner, signatureType, verifierKeyOf } from "@sallyport/tlog";
@@ -44,7 +44,7 @@ export interface Context {
   readonly tls: TlsMaterial;
   readonly db: Db;
   readonly bus: Bus;
-  readonly policy: State<PolicyEngine>;
+  readonly policy: WatchedState<PolicyEngine>;
   readonly tokens: TokenVerifier;
   readonly heads: Heads;
   readonly appender: Appender;
