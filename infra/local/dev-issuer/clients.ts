@@ -16,12 +16,12 @@ export interface DevClient {
 
 /** The people of the development tenant, and one of another tenant. Name of the client = `sub` of its tokens. */
 const PEOPLE: readonly Omit<DevClient, "secret">[] = [
-  { id: "user", tenant: "demo", groups: ["users"] },
-  { id: "reviewer", tenant: "demo", groups: ["reviewers"] },
-  { id: "operator", tenant: "demo", groups: ["operators"] },
-  { id: "approver", tenant: "demo", groups: ["operators"] },
-  { id: "auditor", tenant: "demo", groups: ["auditors"] },
-  { id: "outsider", tenant: "other", groups: ["users"] },
+  { id: "user", tenant: "demo", groups: ["sallyport-users"] },
+  { id: "reviewer", tenant: "demo", groups: ["sallyport-reviewers"] },
+  { id: "operator", tenant: "demo", groups: ["sallyport-operators"] },
+  { id: "approver", tenant: "demo", groups: ["sallyport-operators"] },
+  { id: "auditor", tenant: "demo", groups: ["sallyport-auditors"] },
+  { id: "outsider", tenant: "other", groups: ["sallyport-users"] },
 ];
 
 export interface IssuerFiles {

@@ -33,6 +33,8 @@ export interface ProcessSpec {
 export interface SupervisedOptions {
   readonly log: LogFile;
   readonly report: (line: string) => void;
+  /** False once everything is being stopped. */
+  readonly mayStart: () => boolean;
   readonly started: (name: string, pid: number) => void;
   readonly ended: (pid: number) => void;
 }
@@ -69,6 +71,7 @@ export class Supervised {
   /** Resolves when it is ready; rejects with its last words when it does not come up. */
   async start(): Promise<void> {
     if (this.#loop) return;
+    if (!this.#options.mayStart()) throw new Error("the platform is stopping");
     const first = Promise.withResolvers<void>();
     this.#wanted = true;
     this.#loop = this.#keepRunning(first).finally(() => {

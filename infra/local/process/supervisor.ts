@@ -26,6 +26,7 @@ export class Supervisor {
   readonly #logs: LogFile[] = [];
   readonly #ledger: ReturnType<typeof createChildLedger>;
   readonly #watchdog: ChildProcess;
+  #closed = false;
 
   private constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -48,11 +49,14 @@ export class Supervisor {
     return new Supervisor(options);
   }
 
+  /** Throws once it was stopped: nothing starts after that. */
   add(spec: ProcessSpec): Supervised {
+    if (this.#closed) throw new Error("the platform is stopping");
     const log = openLogFile(join(this.#options.logsDir, `${spec.name}.jsonl`), spec.name);
     const child = new Supervised(spec, {
       log,
       report: this.#options.report,
+      mayStart: () => !this.#closed,
       started: (name, pid) => {
         this.#ledger.add(name, pid);
         this.#watchdog.stdin?.write(`+${pid} ${identify(pid)?.started ?? ""}\n`);
@@ -69,6 +73,7 @@ export class Supervisor {
 
   /** Stops the groups one after the other, each group's members together; what is in no group goes first. */
   async stop(groups: readonly (readonly Supervised[])[] = []): Promise<void> {
+    this.#closed = true;
     const grouped = new Set(groups.flat());
     for (const group of [this.#children.filter((child) => !grouped.has(child)), ...groups]) {
       await Promise.all(group.map((child) => child.stop()));

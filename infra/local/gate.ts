@@ -1,0 +1,70 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { REPOSITORY } from "./home.ts";
+
+const REPORT_DIR = join(REPOSITORY, ".turbo", "reports");
+const REPORT_FILE = join(REPORT_DIR, "vitest.json");
+/** `generate` is for authors: here `check` fails when what is committed is not what it would make. */
+const TASKS = ["check", "lint", "build", "test"];
+
+interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+/**
+ * `npm test`: the whole gate, or with paths only the tests there. The last line printed is
+ * `N passed, N failed, N skipped`; resolves with the exit code.
+ */
+export async function runGate(paths: readonly string[]): Promise<number> {
+  rmSync(REPORT_DIR, { recursive: true, force: true });
+  mkdirSync(REPORT_DIR, { recursive: true });
+  const options = ["--env-mode=loose", "--no-update-notifier", "--log-order=stream", "--concurrency=2"];
+  const code = paths.length > 0 ? await runTests(paths) : await run("turbo", ["run", ...TASKS, ...options]);
+  const counts = readCounts(REPORT_FILE);
+  console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
+  // A gate that ran no test has not passed.
+  return code !== 0 || counts.failed > 0 || counts.passed === 0 ? code || 1 : 0;
+}
+
+/** vitest with its own output for people and its JSON report for the count. */
+export function runTests(paths: readonly string[]): Promise<number> {
+  const reports = ["--reporter=default", "--reporter=json", `--outputFile.json=${REPORT_FILE}`];
+  return run("vitest", ["run", ...reports, ...paths]);
+}
+
+/** Sums a report of vitest's JSON reporter; a file that could not be loaded counts as one failed test. */
+export function readCounts(file: string): Counts {
+  if (!existsSync(file)) return { passed: 0, failed: 0, skipped: 0 };
+  const report = JSON.parse(readFileSync(file, "utf8")) as {
+    numPassedTests: number;
+    numFailedTests: number;
+    numPendingTests: number;
+    numTodoTests: number;
+    testResults: { status: string; assertionResults: { status: string }[] }[];
+  };
+  const broken = report.testResults.filter(
+    ({ status, assertionResults }) => status === "failed" && !assertionResults.some((test) => test.status === "failed"),
+  );
+  return {
+    passed: report.numPassedTests,
+    failed: report.numFailedTests + broken.length,
+    skipped: report.numPendingTests + report.numTodoTests,
+  };
+}
+
+function run(command: string, args: readonly string[]): Promise<number> {
+  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1" };
+  return new Promise((resolve, reject) => {
+    const child = spawn(join(REPOSITORY, "node_modules", ".bin", command), args, {
+      cwd: REPOSITORY,
+      env,
+      stdio: "inherit",
+    });
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill(signal));
+    child.once("error", reject);
+    child.once("exit", (code) => resolve(code ?? 1));
+  });
+}
