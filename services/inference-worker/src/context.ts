@@ -1,0 +1,81 @@
+/** fromConfig: plain constructors, no container; `overrides` is the test seam. */
+import type { KeyObject } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import type { Signer, TrustBundle } from "@sallyport/attestation";
+import {
+  AppError,
+  type Bus,
+  type Clock,
+  connectBus,
+  createLogger,
+  type Ids,
+  type Logger,
+  loadEncryptionKey,
+  loadSigner,
+  loadTls,
+  loadTrust,
+  systemClock,
+  systemIds,
+  type WatchedState,
+  watchState,
+} from "@sallyport/runtime";
+import type { Config } from "./config.ts";
+import type { ApprovedModel } from "./domain/manifest.ts";
+import { type Manifest, readManifest } from "./domain/manifest.ts";
+import type { Engine } from "./engine/engine.ts";
+import { createEngine } from "./engines.ts";
+import { Metrics } from "./metrics.ts";
+import { RunRegistry } from "./runs/run-registry.ts";
+
+export interface Context {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly signer: Signer;
+  readonly encryptionKey: KeyObject;
+  readonly trust: TrustBundle;
+  readonly bus: Bus;
+  readonly manifest: WatchedState<Manifest>;
+  readonly guardPrompt: string;
+  readonly runs: RunRegistry;
+  readonly metrics: Metrics;
+  readonly createEngine: (model: ApprovedModel) => Engine;
+}
+
+export interface Overrides {
+  readonly clock?: Clock;
+  readonly ids?: Ids;
+  readonly log?: Logger;
+}
+
+/** Reads keys and trust, and connects. Throws FAILED_PRECONDITION when this worker's key is not appointed. */
+export async function fromConfig(config: Config, signal: AbortSignal, overrides: Overrides = {}): Promise<Context> {
+  const { clock = systemClock, ids = systemIds, log = createLogger("inference-worker", config.logLevel) } = overrides;
+  const tls = loadTls(config.tls);
+  const signer = loadSigner(config.signingKeyFile, "worker");
+  const encryptionKey = loadEncryptionKey(config.encryptionKeyFile);
+  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock);
+  // Better no worker than one whose every claim is refused.
+  trust.keyFor(signer.keyid, "worker", clock.now());
+  const guardPrompt = readGuardPrompt(config.guardPromptFile);
+  const { natsUrl: url, natsNkeySeed: nkeySeed } = config;
+  const bus = await connectBus({ url, nkeySeed, tls, service: "inference-worker", log });
+  if (signal.aborted) await bus[Symbol.asyncDispose]();
+  signal.throwIfAborted();
+  const watch = { bus, trust: () => trust, clock, log, bucket: "models", key: "manifest" };
+  return {
+    ...{ config, log, clock, ids, signer, encryptionKey, trust, bus, guardPrompt },
+    manifest: watchState<Manifest>({ ...watch, decode: readManifest }),
+    runs: new RunRegistry(),
+    metrics: new Metrics(),
+    createEngine: (model) => createEngine(model, config, String(tls.ca), log),
+  };
+}
+
+function readGuardPrompt(file: string): string {
+  const text = readFileSync(file, "utf8").trim();
+  if (text !== "") return text;
+  throw new AppError("FAILED_PRECONDITION", `${resolve(file)} is empty`, { reason: "CONFIG_INVALID" });
+}
