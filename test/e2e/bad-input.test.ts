@@ -178,7 +178,7 @@ describe("bad input gets a helpful 4xx, never a 500 and never a hang", () => {
       Buffer.from('"}]}'),
     ]);
     const headers = { authorization: `Bearer ${sallyport.token("user")}`, "content-type": "application/json" };
-    const response = await fetch(`${gatewayHttp}/v1/chat/completions`, {
+    const response = await fetch(`${gatewayHttp}/chat/completions`, {
       method: "POST",
       headers,
       body,

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Platform, startPlatform } from "@sallyport/infra/platform";
+import { type Platform, type PlatformOptions, startPlatform } from "@sallyport/infra/platform";
 import OpenAI from "openai";
 
 export type Person = "user" | "reviewer" | "operator" | "approver" | "auditor" | "outsider";
@@ -19,13 +19,26 @@ export interface TestPlatform extends AsyncDisposable {
 }
 
 /** Port blocks of 100, apart for test files that run at the same time. */
-const blocks = { e2e: 21_000, fault: 22_000, kills: 23_000, cli: 24_000 } as const;
+const blocks = {
+  e2e: 21_000,
+  fault: 22_000,
+  kills: 23_000,
+  cli: 24_000,
+  bus: 25_000,
+  database: 26_000,
+  mutual: 27_000,
+  forgery: 28_000,
+} as const;
 
-export async function bootPlatform(block: keyof typeof blocks): Promise<TestPlatform> {
+/** Which services to start and with what environment; the rest is as `npm start` has it. */
+export type BootOptions = Pick<PlatformOptions, "services" | "pilotModel" | "extraEnv">;
+
+export async function bootPlatform(block: keyof typeof blocks, options: BootOptions = {}): Promise<TestPlatform> {
   const home = mkdtempSync(join(tmpdir(), `sallyport-${block}-`));
   const platform = await startPlatform({
     home,
     portBase: blocks[block],
+    ...options,
     log: process.env.SALLYPORT_TEST_VERBOSE ? console.error : () => {},
   });
   return wrap(platform, home);
@@ -33,14 +46,14 @@ export async function bootPlatform(block: keyof typeof blocks): Promise<TestPlat
 
 export function wrap(platform: Platform, home: string): TestPlatform {
   const token = (person: Person) => platform.token(person);
-  const { gatewayHttp, openaiBaseUrl } = platform.endpoints;
+  const { gatewayHttp } = platform.endpoints;
   return {
     platform,
     token,
     openai: (person = "user") =>
-      new OpenAI({ baseURL: openaiBaseUrl, apiKey: token(person), maxRetries: 0, timeout: 60_000 }),
+      new OpenAI({ baseURL: gatewayHttp, apiKey: token(person), maxRetries: 0, timeout: 60_000 }),
     http: (path, { method = "POST", body, person = "user", headers = {}, token: given } = {}) =>
-      fetch(`${gatewayHttp}${path}`, {
+      fetch(new URL(path, gatewayHttp), {
         method,
         headers: {
           authorization: `Bearer ${given ?? token(person)}`,
@@ -58,5 +71,6 @@ export function wrap(platform: Platform, home: string): TestPlatform {
 }
 
 export const model = "pilot-text";
+export { type BusUser, connectAs } from "./bus-user.ts";
 export { grpcClients } from "./clients.ts";
 export { mint } from "./tokens.ts";

@@ -1,7 +1,7 @@
 /** fromConfig: plain constructors, no container; `overrides` is the test seam. */
 import { fileURLToPath } from "node:url";
 import type { TrustBundle } from "@sallyport/attestation";
-import { PolicyEngine } from "@sallyport/policy";
+import { type PolicyEngine, policyFromState } from "@sallyport/policy";
 import { ReceiptService } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { PreModerationService } from "@sallyport/proto/sallyport/moderation/v1/moderation";
 import {
@@ -24,11 +24,11 @@ import {
   migrate,
   type Outbox,
   openDatabase,
-  type State,
   systemClock,
   systemIds,
   type TlsMaterial,
   type TokenVerifier,
+  type WatchedState,
   watchState,
 } from "@sallyport/runtime";
 import type { Config, Limits } from "./config.ts";
@@ -51,8 +51,8 @@ export interface Context {
   readonly confirmer: Confirmer;
   readonly trust: TrustBundle;
   readonly tokens: TokenVerifier;
-  readonly models: State<Manifest>;
-  readonly policy: State<PolicyEngine>;
+  readonly models: WatchedState<Manifest>;
+  readonly policy: WatchedState<PolicyEngine>;
   readonly door1: Client<typeof PreModerationService>;
   readonly receipts: Client<typeof ReceiptService>;
   readonly live: LiveRequests;
@@ -89,7 +89,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const outbox = createOutbox({ db, bus, producer: "gateway", ids, clock, log });
   const watch = { bus, trust: () => trust, clock, log };
   const models = watchState({ ...watch, bucket: "models", key: "manifest", decode: readManifest });
-  const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: PolicyEngine.fromState });
+  const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: policyFromState });
   const approvedModel = (digest: string) =>
     models.fresh && models.get().models.some((model) => model.digest === digest);
   const runs = new Runs({ db, trust, encryptionKey, clock, approvedModel });

@@ -1,0 +1,44 @@
+/** The shared pipeline of packages/policy over a model's text, by the policy that is in force. */
+import { type Finding, roundScore } from "@sallyport/attestation";
+import { type Edit, judge } from "@sallyport/policy";
+import type { Job } from "@sallyport/proto/sallyport/bus/v1/bus";
+import type { Context } from "../context.ts";
+
+export interface JudgedOutput {
+  readonly decision: "allow" | "sanitise" | "hold" | "deny";
+  readonly findings: readonly Finding[];
+  readonly policyDigest: string;
+  readonly edits: readonly Edit[];
+  readonly openFrom: number;
+  readonly holdMs: number;
+  readonly secondReviewer: boolean;
+}
+
+/** As many as a statement carries; the strongest come first. */
+const maxFindings = 64;
+
+/** `reviewFrom`: what ends before it was judged earlier and is context. Throws when no decision can be made. */
+export function judgeOutput({ policy }: Context, job: Job, text: string, reviewFrom: number): JudgedOutput {
+  const { tenant = job.tenant, subject = "", groups = [] } = job.identity ?? {};
+  const judged = judge(policy.get(), {
+    stage: "door2",
+    modality: "text",
+    operation: "chat",
+    identity: { tenant, subject, groups },
+    model: { name: job.model, tier: job.modelTier },
+    parts: [{ text, trust: "model", reviewFrom }],
+  });
+  const findings = judged.findings.slice(0, maxFindings).map(({ code, category, score, hardStop, layer }) => ({
+    ...{ code, category, hardStop, layer },
+    score: roundScore(score),
+  }));
+  return {
+    decision: judged.decision,
+    findings,
+    policyDigest: judged.policyDigest,
+    edits: judged.edits[0] ?? [],
+    openFrom: judged.openFrom[0] ?? 0,
+    holdMs: judged.obligations.holdMs,
+    secondReviewer: judged.obligations.secondReviewer,
+  };
+}

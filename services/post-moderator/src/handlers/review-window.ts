@@ -1,0 +1,156 @@
+/** One message of a run: checked for its place, judged with what came before it, answered, and only then acknowledged. */
+import { fromBinary } from "@bufbuild/protobuf";
+import { envelopeDigest, open } from "@sallyport/attestation";
+import { type Failure, type WindowMessage, WindowMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
+import { type WindowContent, WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
+import { asAppError, type MessageMeta } from "@sallyport/runtime";
+import type { Context } from "../context.ts";
+import { judgeOutput } from "../core/judge.ts";
+import { publishFailed, publishStarted, publishWindow } from "../core/publish.ts";
+import { beginRun, type Run } from "../core/run.ts";
+
+type Meta = Pick<MessageMeta, "subject" | "timestampMs">;
+
+export async function reviewWindow(context: Context, message: WindowMessage, meta: Meta): Promise<void> {
+  const { runs, bus } = context;
+  let run = runs.get(message.requestId, message.attempt);
+  const missing = message.index > 0 && (!run || (run.runId === message.runId && run.next < message.index));
+  if (missing) {
+    // This replica took the partition over, or another one read in between: read the run again from its first message.
+    for await (const earlier of bus.replay("WINDOWS", meta.subject, WindowMessageSchema)) {
+      const { attempt, index, runId } = earlier.message;
+      if (attempt === message.attempt && runId === message.runId && index < message.index)
+        await step(context, earlier.message, earlier.meta);
+    }
+    run = runs.get(message.requestId, message.attempt);
+    // Its beginning is gone from the bus: the gateway's reconciler will notice that nothing comes.
+    if (!run || run.next < message.index)
+      return context.log.warn(
+        { requestId: message.requestId, attempt: message.attempt },
+        "a run without its beginning",
+      );
+  }
+  await step(context, message, meta);
+}
+
+async function step(context: Context, message: WindowMessage, meta: Meta): Promise<void> {
+  const run = context.runs.get(message.requestId, message.attempt);
+  if (!run) return message.body.case === "start" ? begin(context, message) : undefined;
+  // Another run of the same attempt, a message seen before, or a run that is over: nothing of it counts.
+  if (run.runId !== message.runId || run.state === "over" || message.index !== run.next) return;
+  if (message.body.case === "failure") await fail(context, run, message.body.value);
+  else if (message.body.case === "content") await judge(context, run, message, message.body.value, meta);
+  run.next = message.index + 1;
+}
+
+async function begin(context: Context, message: WindowMessage): Promise<void> {
+  if (message.body.case !== "start" || message.index !== 0) return;
+  try {
+    const { trust, encryptionKey, clock, approvedModel, config } = context;
+    if (!context.models.fresh) context.models.get();
+    const run = await beginRun(message.body.value, message.runId, {
+      trust,
+      encryptionKey,
+      clock,
+      approvedModel,
+      contextChars: config.contextChars,
+    });
+    if (run.job.requestId !== message.requestId || run.job.attempt !== message.attempt) return;
+    await publishStarted(context, run);
+    context.runs.add(run);
+  } catch (error) {
+    if (asAppError(error).code === "UNAVAILABLE") throw error;
+    // A run that cannot be verified is not judged, and so never released.
+    context.log.error({ err: error, requestId: message.requestId, attempt: message.attempt }, "run refused");
+  }
+}
+
+async function fail(context: Context, run: Run, { code, retryable, message }: Failure): Promise<void> {
+  await publishFailed(context, run, { code, retryable, message });
+  run.state = "over";
+}
+
+async function judge(
+  context: Context,
+  run: Run,
+  message: WindowMessage,
+  sealed: Uint8Array,
+  meta: Meta,
+): Promise<void> {
+  const { requestId, attempt } = run.job;
+  const content = fromBinary(
+    WindowContentSchema,
+    open(run.secret, { requestId, kind: "window", attempt, index: message.index }, sealed),
+  );
+  const before = run.text.snapshot();
+  try {
+    run.text.append(content.text);
+    const window = { content, final: message.final, issuedAtMs: meta.timestampMs };
+    if (run.state === "streaming") await judgeStream(context, run, window);
+    // The window that was held may be the last one: then the whole is judged at once.
+    if (run.state === "holding" && message.final) await judgeWhole(context, run, window);
+    if (message.final) run.state = "over";
+  } catch (error) {
+    run.text.restore(before);
+    throw error;
+  }
+}
+
+interface Window {
+  readonly content: WindowContent;
+  readonly final: boolean;
+  readonly issuedAtMs: number;
+}
+
+async function judgeStream(context: Context, run: Run, { content, final, issuedAtMs }: Window): Promise<void> {
+  const { text, from } = run.text.view;
+  const judged = judgeOutput(context, run.job, text, from);
+  const { findings, policyDigest, holdMs, secondReviewer } = judged;
+  const place = { index: run.verdict.index, prev: run.verdict.prev, findings, policyDigest, issuedAtMs };
+  const options = { whole: false, holdMs, secondReviewer };
+  if (judged.decision === "deny" || judged.decision === "hold") {
+    const { decision } = judged;
+    await publishWindow(context, run, {
+      ...options,
+      word: { ...place, decision, final: decision === "deny" },
+      content: { text: text.slice(from) },
+    });
+    run.state = decision === "deny" ? "over" : "holding";
+    return;
+  }
+  const release = run.text.take(judged.openFrom, judged.edits, final);
+  if (release.text === "" && !final) return;
+  const decision = release.edited ? "sanitise" : "allow";
+  const last = final ? { finishReason: content.finishReason, usage: content.usage } : {};
+  const released = { text: release.text, sanitised: release.edited, ...last };
+  const envelope = await publishWindow(context, run, {
+    ...options,
+    word: { ...place, decision, final },
+    content: released,
+  });
+  run.verdict = { index: run.verdict.index + 1, prev: envelopeDigest(envelope) };
+}
+
+/** Of a held output the whole is judged once more: denied, or sealed for the reviewer. */
+async function judgeWhole(context: Context, run: Run, { content, issuedAtMs }: Window): Promise<void> {
+  const judged = judgeOutput(context, run.job, run.text.whole, 0);
+  const { findings, policyDigest, holdMs, secondReviewer } = judged;
+  const options = { holdMs, secondReviewer };
+  if (judged.decision === "deny") {
+    const word = { decision: "deny" as const, findings, policyDigest, issuedAtMs, ...run.verdict, final: true };
+    await publishWindow(context, run, { ...options, whole: false, word, content: { text: run.text.whole } });
+    return;
+  }
+  const { text, edited } = run.text.editedWhole(judged.edits);
+  const word = {
+    decision: "hold" as const,
+    findings,
+    policyDigest,
+    issuedAtMs,
+    index: 0,
+    prev: run.claimDigest,
+    final: true,
+  };
+  const whole = { text, sanitised: edited, finishReason: content.finishReason, usage: content.usage };
+  await publishWindow(context, run, { ...options, whole: true, word, content: whole });
+}
