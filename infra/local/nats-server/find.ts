@@ -48,8 +48,11 @@ export async function findNatsServer({
   const cached = join(cacheDir, "nats-server");
   const say = (line: string) => log(`nats-server: ${line}`);
   for (const [source, path] of present(env, cached)) {
-    const found = await accept(source, path).catch((error: unknown) => say(`${source}: ${reason(error)}`));
-    if (found) return found;
+    try {
+      return await accept(source, path);
+    } catch (error) {
+      say(`${source}: ${reason(error)}`);
+    }
   }
   for (const { name, bring } of sources) {
     const scratch = mkdtempSync(join(cacheDir, "fetch-"));
