@@ -3,7 +3,7 @@ import { createPrivateKey } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { TrustBundle } from "@sallyport/attestation";
-import { PolicyEngine } from "@sallyport/policy";
+import { type PolicyEngine, policyFromState } from "@sallyport/policy";
 import {
   AppError,
   type Bus,
@@ -82,7 +82,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   );
   signal.throwIfAborted();
   const watch = { bus, trust: () => trust, clock, log, bucket: "policy", key: "active" };
-  const policy = watchState({ ...watch, decode: PolicyEngine.fromState });
+  const policy = watchState({ ...watch, decode: policyFromState });
   const tokens = createTokenVerifier(config.issuers, clock);
   const confirmer = createConfirmer(bus);
   stack.move();

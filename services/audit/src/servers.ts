@@ -12,42 +12,47 @@ import { serveTiles } from "./handlers/tiles.ts";
 /** How long a stream may go on before its caller's token is looked at again. */
 const recheckEveryMs = 5_000;
 
+type Action = "audit.read" | "audit.prove";
+
 /** Whose certificate may call what, as in infra/flows.ts. */
 export const callers: Readonly<Record<string, readonly ServiceName[]>> = {
   [ReceiptService.typeName]: ["gateway"],
   [VaultService.typeName]: ["governance"],
 };
 
-/** Throws unless the bearer of this token may read the log, by policy. */
-async function authorise({ tokens, policy }: Context, bearer: string | undefined): Promise<void> {
+/**
+ * Throws unless the bearer of this token may do that, by policy. `audit.read`: the log holds every tenant's records, so
+ * an auditor of one tenant (no tenant is called "*") may not read it whole. `audit.prove`: heads and hashes, which say
+ * nothing about any request.
+ */
+async function authorise({ tokens, policy }: Context, bearer: string | undefined, action: Action): Promise<void> {
   const identity = await tokens.verify(bearer);
-  const question = { action: "audit.read", identity: { ...identity, groups: [...identity.groups] }, resource: {} };
-  if (policy.get().authorize(question).allow) return;
-  throw new AppError("PERMISSION_DENIED", "reading the audit log needs the auditor's role", {
-    reason: "NOT_AUTHORISED",
-  });
+  const resource = action === "audit.read" ? { tenant: "*" } : {};
+  if (policy.get().authorize({ action, identity, resource }).allow) return;
+  const message = `${action} needs a role that your groups do not give; ask your administrator`;
+  throw new AppError("PERMISSION_DENIED", message, { reason: "NOT_AUTHORISED" });
 }
 
 export function serveAuditors(context: Context) {
   const { clock, config, log, tls } = context;
   const guarded =
-    <Request, Response>(handler: (request: Request) => Promise<Response>) =>
+    <Request, Response>(action: Action, handler: (request: Request) => Promise<Response>) =>
     async (request: Request, { bearer }: CallContext) => {
-      await authorise(context, bearer);
+      await authorise(context, bearer, action);
       return handler(request);
     };
   const handlers = {
-    getRecord: guarded((request: Parameters<typeof getRecord>[1]) => getRecord(context, request)),
-    getCheckpoint: guarded(() => getCheckpoint(context)),
-    getConsistencyProof: guarded((request: Parameters<typeof getConsistencyProof>[1]) =>
+    getRecord: guarded("audit.read", (request: Parameters<typeof getRecord>[1]) => getRecord(context, request)),
+    getCheckpoint: guarded("audit.prove", () => getCheckpoint(context)),
+    getConsistencyProof: guarded("audit.prove", (request: Parameters<typeof getConsistencyProof>[1]) =>
       getConsistencyProof(context, request),
     ),
     tailRecords: async function* (request: Parameters<typeof tailRecords>[1], { bearer, signal }: CallContext) {
-      await authorise(context, bearer);
+      await authorise(context, bearer, "audit.read");
       let checkedAt = clock.now().getTime();
       const recheck = async () => {
         if (clock.now().getTime() - checkedAt < recheckEveryMs) return;
-        await authorise(context, bearer);
+        await authorise(context, bearer, "audit.read");
         checkedAt = clock.now().getTime();
       };
       yield* tailRecords(context, request, signal, recheck);
@@ -72,7 +77,7 @@ export function serveNeighbours(context: Context) {
 /** Plain HTTP never leaves the machine: on any other address the same files are served over TLS. */
 export async function serveFiles(context: Context): Promise<AsyncDisposable> {
   const { config, db, heads, log, tls } = context;
-  const tiles = { db, heads, log, authorise: (bearer: string | undefined) => authorise(context, bearer) };
+  const tiles = { db, heads, log, authorise: (bearer: string | undefined) => authorise(context, bearer, "audit.read") };
   const listener: RequestListener = (request, response) => void serveTiles(tiles, request, response);
   const limits = { headersTimeout: 10_000, requestTimeout: 10_000, maxHeaderSize: 16 * 1024 };
   const { host, port } = config.httpAddress;

@@ -3,6 +3,7 @@ import { generateKeyPairSync, type KeyObject, randomBytes, randomUUID } from "no
 import { type EncryptionKey, type RequestSecret, wrapSecret } from "@sallyport/attestation";
 import type { AuditEvent } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { createLogger, systemClock } from "@sallyport/runtime";
+import type { TestDatabase } from "@sallyport/runtime/testing";
 import { signatureType, verifierKeyOf } from "@sallyport/tlog";
 import { createAppender } from "../src/appender.ts";
 import { createMasterKey } from "../src/domain/master-key.ts";
@@ -15,8 +16,8 @@ import { subjectOf } from "./events.ts";
 
 export const origin = "log.example/audit";
 
-export async function serviceParts() {
-  const db = await auditDatabase();
+export async function serviceParts(target?: TestDatabase) {
+  const db = await auditDatabase(target);
   const log = createLogger("audit", "error");
   const signer = testSigner(origin);
   const writer = { signer, epoch: randomUUID() };
