@@ -3,7 +3,6 @@ import { readEnv } from "@sallyport/runtime";
 
 const secondMs = 1_000;
 const defaultTicketTtlMs = 60 * secondMs;
-const defaultContextChars = 4_000;
 
 export function readConfig(source: Readonly<Record<string, string | undefined>>) {
   return readEnv(source, (env) => ({
@@ -19,8 +18,6 @@ export function readConfig(source: Readonly<Record<string, string | undefined>>)
     natsNkeySeed: env.secretFile("NATS_NKEY_FILE"),
     /** How long a release ticket is good for. */
     ticketTtlMs: env.duration("TICKET_TTL", { default: defaultTicketTtlMs, minMs: secondMs, maxMs: 600 * secondMs }),
-    /** How much of what was released before is looked at again with each window. */
-    contextChars: env.int("CONTEXT_CHARS", { default: defaultContextChars, min: 0, max: 100_000 }),
     /** Requests whose windows are judged at the same time, for each partition. */
     concurrency: env.int("CONCURRENCY", { default: 32, min: 1, max: 1_000 }),
   }));

@@ -20,7 +20,8 @@ const maxFindings = 64;
 /** `reviewFrom`: what ends before it was judged earlier and is context. Throws when no decision can be made. */
 export function judgeOutput({ policy }: Context, job: Job, text: string, reviewFrom: number): JudgedOutput {
   const { tenant = job.tenant, subject = "", groups = [] } = job.identity ?? {};
-  const judged = judge(policy.get(), {
+  const engine = policy.get();
+  const judged = judge(engine, {
     stage: "door2",
     modality: "text",
     operation: "chat",
@@ -37,7 +38,8 @@ export function judgeOutput({ policy }: Context, job: Job, text: string, reviewF
     findings,
     policyDigest: judged.policyDigest,
     edits: judged.edits[0] ?? [],
-    openFrom: judged.openFrom[0] ?? 0,
+    // However long a link pretends to be, the stream goes on.
+    openFrom: Math.max(judged.openFrom[0] ?? 0, text.length - engine.settings.review.maxHeldBackChars),
     holdMs: judged.obligations.holdMs,
     secondReviewer: judged.obligations.secondReviewer,
   };

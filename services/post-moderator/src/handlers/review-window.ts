@@ -46,14 +46,14 @@ async function step(context: Context, message: WindowMessage, meta: Meta): Promi
 async function begin(context: Context, message: WindowMessage): Promise<void> {
   if (message.body.case !== "start" || message.index !== 0) return;
   try {
-    const { trust, encryptionKey, clock, approvedModel, config } = context;
+    const { trust, encryptionKey, clock, approvedModel, policy } = context;
     if (!context.models.fresh) context.models.get();
     const run = await beginRun(message.body.value, message.runId, {
       trust,
       encryptionKey,
       clock,
       approvedModel,
-      contextChars: config.contextChars,
+      contextChars: policy.get().settings.review.contextChars,
     });
     if (run.job.requestId !== message.requestId || run.job.attempt !== message.attempt) return;
     await publishStarted(context, run);

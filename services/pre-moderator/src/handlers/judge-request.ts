@@ -1,0 +1,60 @@
+/** JudgeRequest: one request's exact bytes, judged as a whole and signed over. */
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { saltedDigest } from "@sallyport/attestation";
+import { type ChatContent, ChatContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
+import { Decision, type JudgeRequestRequest } from "@sallyport/proto/sallyport/moderation/v1/moderation";
+import { AppError } from "@sallyport/runtime";
+import type { Context } from "../context.ts";
+import { judgeContent } from "../domain/judge-content.ts";
+import { signAdmission } from "../domain/statement.ts";
+
+export const wireDecisions = {
+  allow: Decision.ALLOW,
+  deny: Decision.DENY,
+  hold: Decision.HOLD,
+  sanitise: Decision.SANITISE,
+} as const;
+
+export async function judgeRequest(context: Context, request: JudgeRequestRequest) {
+  const { clock, config, policy, signer } = context;
+  const { requestId, identity, content: bytes, salt, modelDigest, modelTier } = request;
+  if (!identity) throw invalid("identity is missing");
+  if (salt.length !== 32) throw invalid("salt must have 32 bytes");
+  const content = decode(bytes);
+  const model = { name: content.model, tier: modelTier };
+  const judged = judgeContent(policy.get(), content, { identity, model });
+  const admitted = judged.sanitised ? toBinary(ChatContentSchema, judged.sanitised) : bytes;
+  const envelope = signAdmission(signer, judged, {
+    ...{ requestId, tenant: identity.tenant, modelDigest },
+    requestDigest: saltedDigest(salt, admitted),
+    issuedAt: clock.now(),
+    // A held request must still be admissible when its time for a decision is over.
+    ttlMs: Math.max(config.verdictTtlMs, judged.holdMs + config.verdictTtlMs),
+  });
+  return {
+    decision: wireDecisions[judged.decision],
+    findings: [...judged.findings],
+    policyDigest: judged.policyDigest,
+    envelope,
+    sanitisedContent: judged.sanitised ? admitted : new Uint8Array(),
+    obligations: { secondReviewer: judged.secondReviewer, holdMs: BigInt(judged.holdMs) },
+  };
+}
+
+function decode(bytes: Uint8Array): ChatContent {
+  let content: ChatContent;
+  try {
+    content = fromBinary(ChatContentSchema, bytes);
+  } catch (cause) {
+    throw new AppError("INVALID_ARGUMENT", "content is not a ChatContent message", { reason: "INVALID_FIELD", cause });
+  }
+  if (content.messages.length === 0) throw invalid("content has no messages");
+  // What door 1 does not know it has not judged: unknown fields would reach the worker unread.
+  if (content.$unknown?.length || content.messages.some((message) => message.$unknown?.length))
+    throw invalid("content has unknown fields");
+  return content;
+}
+
+function invalid(message: string): AppError {
+  return new AppError("INVALID_ARGUMENT", message, { reason: "INVALID_FIELD" });
+}
