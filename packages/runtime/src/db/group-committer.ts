@@ -67,7 +67,8 @@ export class GroupCommitter {
   readonly #options: GroupCommitterOptions;
   readonly #limits: CommitLimits;
   readonly #queue: Waiting[] = [];
-  #working: Promise<void> | undefined;
+  #working = false;
+  #work: Promise<void> = Promise.resolve();
   #closed = false;
   #epoch: string;
   #epochStored = false;
@@ -98,22 +99,22 @@ export class GroupCommitter {
     return await new Promise<T>((resolve, reject) => {
       const endsAt = performance.now() + this.#limits.withinMs;
       this.#queue.push({ run, resolve: resolve as (value: unknown) => void, reject, endsAt });
-      this.#working ??= this.#work().finally(() => {
-        this.#working = undefined;
-      });
+      if (!this.#working) this.#work = this.#run();
     });
   }
 
   /** Takes no more, and finishes what waits. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#working;
+    await this.#work;
   }
 
-  async #work(): Promise<void> {
+  async #run(): Promise<void> {
+    this.#working = true;
     // The operations that were made in the same turn of the event loop come along.
     await Promise.resolve();
     while (this.#queue.length > 0) await this.#settle(this.#queue.splice(0, this.#limits.group));
+    this.#working = false;
   }
 
   /** Resolves or rejects every operation of the batch; never throws. */

@@ -26,6 +26,8 @@ const pollRows = 500;
 const forgetEveryMs = 20;
 const forgetRows = 1_000;
 const maxMissing = 1_000;
+/** Confirmed ids kept while the database is away. */
+const maxRemembered = 100_000;
 /** Doubling from 5 s (the row's first due time) to 60 s. */
 const retryBaseMs = 5_000;
 const retryMaxMs = 60_000;
@@ -162,8 +164,10 @@ export class Relay implements AsyncDisposable {
       const gone = await this.#quietly("delete sent messages", async () => {
         await this.#options.db.query("DELETE FROM outbox WHERE msg_id = ANY($1)", [ids]);
       });
-      // They are sent again, confirmed again, and deleted then.
-      if (!gone) return;
+      if (gone) continue;
+      // Beyond the bound they are sent again, confirmed again, and deleted then.
+      if (this.#done.size < maxRemembered) for (const id of ids) this.#done.add(id);
+      return;
     }
   }
 
