@@ -13,11 +13,13 @@ export interface Occurrence {
  */
 export class ProximityTracker {
   readonly #within: number;
+  readonly #ordered: boolean;
   readonly #latest: (Occurrence | undefined)[];
   #lastStart = -1;
 
-  constructor(slots: number, within: number) {
+  constructor(slots: number, within: number, ordered = false) {
     this.#within = within;
+    this.#ordered = ordered;
     this.#latest = new Array<Occurrence | undefined>(slots);
   }
 
@@ -45,6 +47,7 @@ export class ProximityTracker {
       if (i === slot) continue;
       const other = this.#latest[i];
       if (other === undefined || seen.word - other.word > this.#within) return undefined;
+      if (this.#ordered && i < slot !== other.start < seen.start) return undefined;
       if (other.start < seen.end && seen.start < other.end) return undefined;
       start = Math.min(start, other.start);
       end = Math.max(end, other.end);

@@ -9,8 +9,17 @@ export interface RuleFile {
   languages: string[];
   note?: string;
   lists?: Record<string, string[]>;
+  /** lists whose items are combinations of other lists, such as a verb and its object; usable like any list */
+  derived?: Record<string, Derived>;
   rules?: Rule[];
   formats?: Format[];
+}
+
+export interface Derived {
+  all: string[][];
+  within: number;
+  /** slots must come in this order */
+  ordered?: boolean;
 }
 
 interface RuleBase {
@@ -73,6 +82,13 @@ export function checkRuleFiles(files: readonly RuleFile[]): void {
   const lists = new Set<string>([properNameList]);
   for (const file of files) for (const name of Object.keys(file.lists ?? {})) lists.add(name);
   const faults: string[] = [];
+  for (const file of files) {
+    for (const [name, derived] of Object.entries(file.derived ?? {})) {
+      // Checked against what stands before it, so that derivations cannot go in a circle.
+      checkSlots(name, derived, lists, faults);
+      lists.add(name);
+    }
+  }
   const ids = new Set<string>();
   for (const file of files) {
     for (const rule of file.rules ?? []) checkRule(rule, lists, ids, faults);
@@ -91,18 +107,26 @@ export function checkRuleFiles(files: readonly RuleFile[]): void {
 
 function checkRule(rule: Rule, lists: Set<string>, ids: Set<string>, faults: string[]): void {
   checkCommon(rule, ids, faults);
-  const used = "all" in rule ? rule.all.flat() : rule.any;
-  if (!Array.isArray(used) || used.length === 0) faults.push(`${rule.id}: names no lists`);
+  const used = "all" in rule ? [] : rule.any;
+  if (!("all" in rule) && !(rule.any?.length > 0)) faults.push(`${rule.id}: names no lists`);
   for (const list of [...(used ?? []), ...(rule.contexts ?? [])]) {
     if (!lists.has(list)) faults.push(`${rule.id}: unknown list ${list}`);
   }
   for (const view of rule.views ?? []) {
     if (!viewNames.includes(view)) faults.push(`${rule.id}: unknown view ${view}`);
   }
-  if ("all" in rule) {
-    if (rule.all.length < 2 || rule.all.length > 6) faults.push(`${rule.id}: needs two to six slots`);
-    if (!Number.isInteger(rule.within) || rule.within < 1) faults.push(`${rule.id}: within must be a positive integer`);
-  }
+  if ("all" in rule) checkSlots(rule.id, rule, lists, faults);
+}
+
+function checkSlots(
+  id: string,
+  slots: { all: string[][]; within: number },
+  lists: Set<string>,
+  faults: string[],
+): void {
+  if (slots.all.length < 2 || slots.all.length > 6) faults.push(`${id}: needs two to six slots`);
+  if (!Number.isInteger(slots.within) || slots.within < 1) faults.push(`${id}: within must be a positive integer`);
+  for (const list of slots.all.flat()) if (!lists.has(list)) faults.push(`${id}: unknown list ${list}`);
 }
 
 function checkFormat(format: Format, ids: Set<string>, faults: string[]): void {

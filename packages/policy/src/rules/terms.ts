@@ -46,6 +46,7 @@ export function buildTermIndex(files: readonly RuleFile[], settings: TermSetting
   const collectors = { folded: new Collector(), leet: new Collector(), squashed: new Collector() };
   let termCount = 0;
   for (const file of files) {
+    for (const name of Object.keys(file.derived ?? {})) lists.push(name);
     for (const [name, terms] of Object.entries(file.lists ?? {})) {
       if (!lists.includes(name)) lists.push(name);
       const list = lists.indexOf(name);
