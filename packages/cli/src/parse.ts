@@ -25,3 +25,11 @@ export function identifier(text: string): string {
   if (!/^[A-Za-z0-9_.-]{1,128}$/.test(text)) throw new InvalidArgumentError("It must be a request's id.");
   return text;
 }
+
+export function instant(text: string): Date {
+  const time = new Date(text);
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(text) || Number.isNaN(time.getTime())) {
+    throw new InvalidArgumentError("It must be a time such as 2026-11-23T15:00:00Z.");
+  }
+  return time;
+}

@@ -16,7 +16,7 @@ import {
   verifiedJson,
   verifyReceipt,
 } from "../receipt-file.ts";
-import { type TrustOptions, trustOf } from "../trust.ts";
+import { type TrustOptions, trustOf, withTrust } from "../trust.ts";
 
 const caller = "auditor";
 const followSeconds = 3_000;
@@ -45,10 +45,6 @@ export function addAuditCommands(program: Command, act: Act): void {
       .description("one record"),
     getRecord,
   );
-  const withTrust = (command: Command) =>
-    command
-      .option("--trust-bundle <file>", "instead of the home's")
-      .option("--trust-root <file>", "the operator's public key, instead of the home's");
   const prove = withTrust(group.command("prove").argument(...key))
     .description("one record with its proof, verified here")
     .option("--out <file>", "keep it as a receipt, for `audit verify`");

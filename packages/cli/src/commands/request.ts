@@ -15,7 +15,7 @@ import { describeOutcome, exitCodeOfState, timeOf } from "../describe.ts";
 import { identifier } from "../parse.ts";
 import type { Act } from "../program.ts";
 import { describeVerified, encodeReceipt, verifiedJson, verifyReceipt } from "../receipt-file.ts";
-import { type TrustOptions, trustOf } from "../trust.ts";
+import { type TrustOptions, trustOf, withTrust } from "../trust.ts";
 
 /** A record is logged within about 2 s of the outcome. */
 const receiptWaitMs = 10_000;
@@ -31,13 +31,9 @@ export function addRequestCommands(program: Command, act: Act): void {
   act(get, getRequest);
   const cancel = group.command("cancel").argument("<id>", "request id", identifier).description("stop it");
   act(cancel, cancelRequest);
-  const receipt = program
-    .command("receipt")
-    .argument("<id>", "request id", identifier)
+  const receipt = withTrust(program.command("receipt").argument("<id>", "request id", identifier))
     .description("get the proof that a request's record is in the audit log, and verify it")
-    .option("--out <file>", "keep it, for `audit verify`")
-    .option("--trust-bundle <file>", "instead of the home's")
-    .option("--trust-root <file>", "instead of the home's");
+    .option("--out <file>", "keep it, for `audit verify`");
   act(receipt, getReceipt);
 }
 
