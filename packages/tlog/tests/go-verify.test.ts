@@ -1,4 +1,3 @@
-import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -23,16 +22,18 @@ import {
   verifierKeyOf,
   verifyProof,
 } from "../src/index.ts";
+import { buildGoVerifier, type GoVerifier } from "../testing/index.ts";
 import { flipBit, type MemoryLog, memoryLog, newSigner, rootAt, tilesOf } from "./memory-log.ts";
 
-const source = join(import.meta.dirname, "../testdata/go-verify");
-const work = mkdtempSync(join(tmpdir(), "tlog-go-"));
-const program = join(work, "go-verify");
-const missing = buildProgram();
-if (missing !== undefined) console.warn(`skipped: the cross-check with Go's sumdb tools: ${missing}`);
-afterAll(() => rmSync(work, { recursive: true }));
+const verifier = buildGoVerifier();
+const work = mkdtempSync(join(tmpdir(), "tlog-logs-"));
+if (typeof verifier === "string") console.warn(`skipped: the cross-check with Go's sumdb tools: ${verifier}`);
+afterAll(() => {
+  rmSync(work, { recursive: true });
+  if (typeof verifier !== "string") verifier[Symbol.dispose]();
+});
 
-describe.skipIf(missing !== undefined)("Go's sumdb tools", () => {
+describe.skipIf(typeof verifier === "string")("Go's sumdb tools", () => {
   it.each([1, 2, 255, 256, 257, 1000])("accept checkpoint, tiles, bundles and proof of a log of %i", (size) => {
     const { dir } = writeLog(memoryLog(size), size);
     expect(run("verify", dir)).toEqual({ status: 0, stdout: `inclusion=${size} consistency=${size}\n` });
@@ -63,18 +64,8 @@ describe.skipIf(missing !== undefined)("Go's sumdb tools", () => {
   });
 });
 
-/** Builds the Go program once; returns why it cannot be had on this machine. A broken build is a failure, not a skip. */
-function buildProgram(): string | undefined {
-  if (spawnSync("go", ["version"]).error !== undefined) return "no go on the PATH";
-  const download = spawnSync("go", ["mod", "download"], { cwd: source, encoding: "utf8", timeout: 60_000 });
-  if (download.status !== 0) return "go cannot fetch the modules that the program needs";
-  execFileSync("go", ["build", "-o", program, "."], { cwd: source });
-  return undefined;
-}
-
-function run(command: "verify" | "make", dir: string): { status: number | null; stdout: string } {
-  const { status, stdout } = spawnSync(program, [command, dir], { encoding: "utf8" });
-  return { status, stdout };
+function run(command: "verify" | "make", dir: string) {
+  return (verifier as GoVerifier).run(command, dir);
 }
 
 /** Writes a log as auditors fetch it, with a cosigned checkpoint and the proof of its middle entry. */

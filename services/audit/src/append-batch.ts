@@ -6,6 +6,7 @@ import {
   createHead,
   findRejection,
   findTaken,
+  findTwiceEnded,
   growTiles,
   type Head,
   insertRecords,
@@ -47,7 +48,8 @@ export async function createLog(tx: Tx, signer: NoteSigner, now: Date): Promise<
 
 /**
  * Appends what is new among `items`, in their order, with tiles, vault and signed head: all of it or, when this
- * throws, nothing. The caller commits.
+ * throws, nothing. The caller commits. `twiceEnded`: requests that now have a second terminal record, which somebody
+ * must look into; the log keeps both, as it keeps everything.
  */
 export async function appendBatch(tx: Tx, items: readonly Item[], writer: Writer, now: Date) {
   const head = await lockHead(tx);
@@ -55,7 +57,15 @@ export async function appendBatch(tx: Tx, items: readonly Item[], writer: Writer
   const batch = await openBatch(tx, head, items, writer, now);
   const outcomes: Outcome[] = [];
   for (const item of items) outcomes.push(await place(tx, batch, item));
-  return { outcomes, head: batch.fresh.length === 0 ? head : await write(tx, head, batch, writer.signer) };
+  if (batch.fresh.length === 0) return { outcomes, head, twiceEnded: [] };
+  const written = await write(tx, head, batch, writer.signer);
+  return { outcomes, head: written, twiceEnded: await findTwiceEnded(tx, endedIn(batch)) };
+}
+
+function endedIn({ fresh }: Batch): string[] {
+  return fresh.flatMap(({ event: { terminal, requestId } }) =>
+    terminal && requestId !== undefined ? [requestId] : [],
+  );
 }
 
 interface Batch {

@@ -65,7 +65,8 @@ export function createAppender({ db, writer, clock, log, onHead }: AppenderOptio
 
   async function append(ready: readonly { waiting: Waiting; item: Item }[]): Promise<void> {
     const items = ready.map(({ item }) => item);
-    const { outcomes, head } = await db.transaction((tx) => appendBatch(tx, items, writer, clock.now()));
+    const { outcomes, head, twiceEnded } = await db.transaction((tx) => appendBatch(tx, items, writer, clock.now()));
+    for (const requestId of twiceEnded) log.error({ requestId }, "a request has two terminal records");
     onHead(head);
     for (const [i, { waiting }] of ready.entries()) waiting.resolve(outcomes[i]!);
   }

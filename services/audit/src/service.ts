@@ -4,6 +4,7 @@ import { type MessageMeta, type Readiness, startHealth } from "@sallyport/runtim
 import type { Context } from "./context.ts";
 import { watchGaps } from "./gaps.ts";
 import { logEvent } from "./handlers/log-event.ts";
+import { auditMetrics } from "./metrics.ts";
 import { serveAuditors, serveFiles, serveNeighbours } from "./servers.ts";
 
 /** Events in flight: the appender gathers them into batches. */
@@ -22,10 +23,11 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   stack.use(bus.consume("AUDIT", consumer, AuditEventSchema, handle, { concurrency }));
   const watching = watchGaps(context);
   stack.defer(() => watching);
+  const health = { ready: () => readiness(context), metrics: () => auditMetrics(context) };
   stack.use(await serveAuditors(context));
   stack.use(await serveNeighbours(context));
   stack.use(await serveFiles(context));
-  stack.use(await startHealth(config.healthAddress, { ready: () => readiness(context) }));
+  stack.use(await startHealth(config.healthAddress, health));
   log.info({ grpc: config.grpcAddress, http: config.httpAddress, origin: config.logOrigin }, "listening");
   signal.throwIfAborted();
   return stack.move();

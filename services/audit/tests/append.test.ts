@@ -109,6 +109,14 @@ describe("appending", () => {
     expect(await recordAt(db, 1)).toBeUndefined();
   });
 
+  it("a second terminal record of a request is kept, and raises an alarm", async () => {
+    const ended = (sequence: number) => event({ sequence, requestId: "r1", terminal: true });
+    const append = (item: Item) => db.transaction((tx) => appendBatch(tx, [item], writer, now));
+    expect((await append(ended(1))).twiceEnded).toEqual([]);
+    expect((await append(ended(1))).twiceEnded).toEqual([]);
+    expect(await append(ended(2))).toMatchObject({ outcomes: [{ status: "logged" }], twiceEnded: ["r1"] });
+  });
+
   it("two writers never sign two histories", async () => {
     const second: Writer = { signer, epoch: randomUUID() };
     const rounds = Array.from({ length: 20 }, (_, i) => [

@@ -140,6 +140,11 @@ describe("the service", () => {
     expect(after.size).toBe(before.size + 1);
   });
 
+  it("counts what it has logged", async () => {
+    const { size } = openCheckpoint(await (await files("checkpoint")).text(), trust);
+    expect(await (await health("metrics")).text()).toContain(`\nsallyport_audit_log_records ${size}\n`);
+  });
+
   it("does not start with a key that the trust bundle does not appoint", async () => {
     const config = { ...readConfig(platform.env), logOrigin: "other.local/log" };
     const started = fromConfig(config, new AbortController().signal, { log });

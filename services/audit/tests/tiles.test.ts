@@ -1,23 +1,32 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { AppError } from "@sallyport/runtime";
 import {
+  formatVkey,
   frontierAt,
   leafHash,
   newHashTiles,
   openCheckpoint,
   parseEntryBundle,
   rootOf,
+  type Tile,
   tileHashReader,
   tilePath,
   tileWidthAt,
 } from "@sallyport/tlog";
+import { buildGoVerifier, type GoVerifier } from "@sallyport/tlog/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { getReceipt } from "../src/handlers/records.ts";
 import { serveTiles } from "../src/handlers/tiles.ts";
 import { gatewayEvent } from "./events.ts";
 import { type ServiceParts, serviceParts } from "./service-parts.ts";
 
 const auditor = { headers: { authorization: "Bearer auditor" } };
+const verifier = buildGoVerifier();
+if (typeof verifier === "string") console.warn(`skipped: the cross-check with Go's sumdb tools: ${verifier}`);
 let parts: ServiceParts;
 let server: Server;
 let prefix: string;
@@ -25,6 +34,7 @@ let prefix: string;
 beforeAll(async () => {
   parts = await serviceParts();
   await Promise.all(Array.from({ length: 400 }, (_, i) => parts.deliver(gatewayEvent({ sequence: i + 1 }))));
+  await parts.deliver(gatewayEvent({ sequence: 401, requestId: "r-last", terminal: true }));
   const authorise = async (bearer: string | undefined) => {
     if (bearer !== "auditor") throw new AppError("UNAUTHENTICATED", "a token is needed");
   };
@@ -35,6 +45,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await new Promise((resolve) => server.close(resolve));
   await parts.close();
+  if (typeof verifier !== "string") verifier[Symbol.dispose]();
 });
 
 describe("the log over HTTP", () => {
@@ -51,6 +62,30 @@ describe("the log over HTTP", () => {
       expect(leaves).toEqual(Array.from({ length: width }, (_, i) => read(0, index * 256 + i)));
     }
   });
+
+  it.skipIf(typeof verifier === "string")(
+    "satisfies tools that we did not write, records and receipt too",
+    async () => {
+      const dir = mkdtempSync(join(tmpdir(), "audit-log-"));
+      const save = (path: string, data: string | Uint8Array) => {
+        mkdirSync(dirname(join(dir, path)), { recursive: true });
+        writeFileSync(join(dir, path), data);
+      };
+      const checkpoint = await (await fetch(`${prefix}/checkpoint`)).text();
+      const { size } = openCheckpoint(checkpoint, parts.trust);
+      save("vkey", formatVkey(parts.trust.keys[0]!));
+      save("checkpoint", checkpoint);
+      const bundles = newHashTiles(0, size).filter(({ level }) => level === 0);
+      const tiles = [...newHashTiles(0, size), ...bundles.map((tile): Tile => ({ ...tile, level: "entries" }))];
+      for (const path of tiles.map(tilePath)) save(path, await bytesAt(path, auditor));
+      const { record, proof } = await getReceipt(parts, "r-last");
+      save("proof.tlog-proof", proof);
+      save("proof.entry", record);
+      const verdict = (verifier as GoVerifier).run("verify", dir);
+      rmSync(dir, { recursive: true });
+      expect(verdict).toEqual({ status: 0, stdout: `inclusion=${size} consistency=${size}\n` });
+    },
+  );
 
   it("serves tiles of every earlier size too, as clients with an older checkpoint need", async () => {
     const full = await bytesAt("tile/0/000");

@@ -1,7 +1,8 @@
 // Command go-verify checks a log written by this package with tools that this project did not write:
 // golang.org/x/mod/sumdb (notes, tiles, tree proofs) and github.com/transparency-dev/formats (cosignatures, proofs).
 //
-//	go-verify verify DIR   DIR holds vkey, witness-vkey, checkpoint, tile/…, proof.tlog-proof, proof.entry
+//	go-verify verify DIR   DIR holds vkey, checkpoint, tile/…, proof.tlog-proof, proof.entry, and
+//	                       witness-vkey where the checkpoint is cosigned
 //	go-verify make DIR     writes vkey, checkpoint, proof.tlog-proof and proof.entry for the other direction
 //
 // It prints one line of counts, or fails with the first thing that does not hold.

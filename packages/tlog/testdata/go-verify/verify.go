@@ -90,15 +90,19 @@ func openCheckpoint(dir string, signed []byte) (tlog.Tree, error) {
 	if err != nil {
 		return tlog.Tree{}, fmt.Errorf("log key: %w", err)
 	}
-	witness, err := cosignatures.NewVerifierForCosignatureV1(string(read(dir, "witness-vkey")))
-	if err != nil {
-		return tlog.Tree{}, fmt.Errorf("witness key: %w", err)
+	keys := []note.Verifier{logKey}
+	if vkey, err := os.ReadFile(filepath.Join(dir, "witness-vkey")); err == nil {
+		witness, err := cosignatures.NewVerifierForCosignatureV1(string(vkey))
+		if err != nil {
+			return tlog.Tree{}, fmt.Errorf("witness key: %w", err)
+		}
+		keys = append(keys, witness)
 	}
-	opened, err := note.Open(signed, note.VerifierList(logKey, witness))
+	opened, err := note.Open(signed, note.VerifierList(keys...))
 	if err != nil {
 		return tlog.Tree{}, err
 	}
-	if len(opened.Sigs) != 2 || len(opened.UnverifiedSigs) != 0 {
+	if len(opened.Sigs) != len(keys) || len(opened.UnverifiedSigs) != 0 {
 		return tlog.Tree{}, fmt.Errorf("%d verified and %d other signatures", len(opened.Sigs), len(opened.UnverifiedSigs))
 	}
 	var head checkpoints.Checkpoint

@@ -81,6 +81,15 @@ export async function lastSequence(tx: Tx, producer: string, epoch: string): Pro
   return Number(rows[0]?.last);
 }
 
+/** Which of these requests have more than one terminal record. */
+export async function findTwiceEnded(tx: Tx, requestIds: readonly string[]): Promise<string[]> {
+  if (requestIds.length === 0) return [];
+  const sql = `SELECT request_id FROM records WHERE request_id = ANY ($1) AND terminal
+    GROUP BY request_id HAVING count(*) > 1`;
+  const { rows } = await tx.query<{ request_id: string }>(sql, [requestIds]);
+  return rows.map(({ request_id }) => request_id);
+}
+
 /** Inserts records at `first`, `first` + 1, … */
 export async function insertRecords(tx: Tx, first: number, events: readonly LogEvent[], now: Date): Promise<void> {
   const sql = `INSERT INTO records (index, producer, epoch, sequence, event, request_id, terminal, json, leaf_hash, logged_at)
