@@ -72,5 +72,9 @@ export function wrap(platform: Platform, home: string): TestPlatform {
 
 export const model = "pilot-text";
 export { type BusUser, connectAs } from "./bus-user.ts";
+export { type Ask, Call, chatByGrpc, chatBySse } from "./caller.ts";
 export { grpcClients } from "./clients.ts";
+export { query } from "./database.ts";
+export * from "./ledger.ts";
+export { freeze, isFrozen } from "./processes.ts";
 export { mint } from "./tokens.ts";

@@ -1,0 +1,35 @@
+/** Whole process trees: a service hangs with everything that it started, as a machine that stands still would. */
+import { execFileSync } from "node:child_process";
+
+/** `pid` and all its descendants. */
+export function processTree(pid: number): number[] {
+  const lines = execFileSync("ps", ["-A", "-o", "pid=,ppid="], { encoding: "utf8" }).trim().split("\n");
+  const children = new Map<number, number[]>();
+  for (const line of lines) {
+    const [child, parent] = line.trim().split(/\s+/).map(Number) as [number, number];
+    children.set(parent, [...(children.get(parent) ?? []), child]);
+  }
+  const walk = (at: number): number[] => [at, ...(children.get(at) ?? []).flatMap(walk)];
+  return walk(pid);
+}
+
+/** Stops the tree in its tracks. The result lets it go on; processes that ended meanwhile are passed over. */
+export function freeze(pid: number): () => void {
+  const pids = processTree(pid);
+  for (const one of pids) signal(one, "SIGSTOP");
+  return () => {
+    for (const one of pids) signal(one, "SIGCONT");
+  };
+}
+
+export function isFrozen(pid: number): boolean {
+  return execFileSync("ps", ["-o", "stat=", "-p", String(pid)], { encoding: "utf8" }).startsWith("T");
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
