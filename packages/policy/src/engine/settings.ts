@@ -14,8 +14,6 @@ export interface PolicySettings {
   review: { contextChars: number; maxHeldBackChars: number };
   /** the tier by which free-standing texts are judged (/v1/moderations) */
   moderation: { tier: string };
-  /** tier as which free-standing texts (/v1/moderations) are judged */
-  moderation: { tier: string };
   /** public reason codes */
   codes: Record<string, { message: string; whatToDo: string }>;
 }
@@ -54,7 +52,6 @@ export function readSettings(data: unknown): PolicySettings {
       contextChars: count("config.review.contextChars"),
       maxHeldBackChars: count("config.review.maxHeldBackChars"),
     },
-    moderation: { tier: text("config.moderation.tier") },
     moderation: { tier: text("config.moderation.tier") },
     codes: check("config.codes", at("config.codes"), isCodes) as PolicySettings["codes"],
   };
