@@ -154,7 +154,7 @@ export class Parts {
 
   async #startIssuer(): Promise<void> {
     const files = ensureIssuerFiles(this.#home);
-    this.#issuer = this.#supervisor.add(issuerProcess(this.#ports.issuer, files));
+    this.#issuer = this.#supervisor.add(issuerProcess(this.#ports.issuer, files, this.#home.compileCacheDir));
     await this.#issuer.start();
     const tokens = await keepTokens(this.#home, issuerUrl(this.#ports), files.clients, this.#log);
     this.#closing.push(() => tokens.stop());

@@ -58,6 +58,7 @@ export function serviceEnv(
     PATH: process.env.PATH ?? "",
     NODE_ENV: "production",
     TZ: "UTC",
+    NODE_COMPILE_CACHE: home.compileCacheDir,
     LOG_LEVEL: settings.logLevel,
     HEALTH_ADDRESS: `${HOST}:${ports.health[service]}`,
     TLS_CERT_FILE: cert,

@@ -7,7 +7,7 @@ const STOP_TIMEOUT_MS = 5_000;
 const READY_TIMEOUT_MS = 30_000;
 const PROBE_TIMEOUT_MS = 1_000;
 
-export function issuerProcess(port: number, files: IssuerFiles): ProcessSpec {
+export function issuerProcess(port: number, files: IssuerFiles, compileCacheDir: string): ProcessSpec {
   return {
     name: "issuer",
     command: process.execPath,
@@ -15,6 +15,7 @@ export function issuerProcess(port: number, files: IssuerFiles): ProcessSpec {
     env: {
       PATH: process.env.PATH,
       NODE_ENV: "production",
+      NODE_COMPILE_CACHE: compileCacheDir,
       ISSUER_PORT: String(port),
       ISSUER_CLIENTS_FILE: files.clients,
       ISSUER_KEYS_FILE: files.keys,

@@ -7,7 +7,7 @@ const BACKOFF_FIRST_MS = 250;
 const BACKOFF_MAX_MS = 30_000;
 /** Up for this long, a child counts as well again: its next crash starts with the first backoff. */
 const STEADY_MS = 30_000;
-const START_ATTEMPTS = 5;
+const START_ATTEMPTS = 4;
 const READY_POLL_MS = 40;
 
 export interface ProcessSpec {
@@ -218,7 +218,9 @@ export class Supervised {
   }
 
   #lastWords(why: string): Error {
-    return new Error(`${this.name} did not start: ${why}\n${this.#options.log.tail().join("\n")}`.trimEnd());
+    const { path, tail } = this.#options.log;
+    const said = tail().map((line) => `  ${(JSON.parse(line) as { msg?: string }).msg ?? line}`);
+    return new Error(`${this.name} did not start: ${why} (log: ${path})\n${said.join("\n")}`.trimEnd());
   }
 }
 
