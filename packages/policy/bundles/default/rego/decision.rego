@@ -47,7 +47,14 @@ outcome_of_rank := ["allow", "sanitise", "hold", "deny"]
 
 strongest := max({rank[finding.action] | some finding in findings} | {0})
 
-findings := [finding | some finding in finding_set]
+# Hard stops first, then by what they lead to: the first finding is the reason that a caller is told.
+findings := [finding |
+	some stop in [true, false]
+	some strength in [3, 2, 1, 0]
+	some finding in finding_set
+	finding.hardStop == stop
+	rank[finding.action] == strength
+]
 
 # One finding for each code, category and layer: its highest score and its strongest action.
 finding_set contains finding if {

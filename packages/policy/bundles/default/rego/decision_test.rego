@@ -36,6 +36,11 @@ test_hard_stop_is_marked if {
 	finding.hardStop
 }
 
+test_first_finding_is_the_reason if {
+	result := judged({"hits": [hit("sexual", 0.5), hit("test_review", 1), hit("weapons", 0.9), hit("test_hard_stop", 1)]})
+	[finding.code | some finding in result.findings] == ["TEST_HARD_STOP", "WEAPONS", "TEST_REVIEW", "SEXUAL_EXPLICIT"]
+}
+
 test_unknown_category_denies if {
 	judged({"hits": [hit("nobody_knows", 0.1)]}).findings[0].code == config.unknownCategory.code
 	judged({"hits": [hit("nobody_knows", 0.1)]}).decision == "deny"
