@@ -22,9 +22,9 @@ export interface Endpoints {
   gatewayGrpc: string;
   governanceGrpc: string;
   auditGrpc: string;
-  caFile: string;
-  trustBundleFile: string;
-  trustRootFile: string;
+  ca: string;
+  trustBundle: string;
+  trustRoot: string;
   health: Record<string, string>;
 }
 
@@ -89,7 +89,7 @@ export class Context {
   ): Promise<T> {
     const endpoints = this.endpoints();
     const address = parseAddress(endpoints[`${server}Grpc`]);
-    const ca = readFileSync(this.file(endpoints.caFile));
+    const ca = readFileSync(this.file(endpoints.ca));
     const client = createClient(service, { address, tls: { ca }, serverName: server });
     try {
       return await use(client);

@@ -27,8 +27,8 @@ export function trustOf(context: Context, { trustBundle, trustRoot, at }: TrustO
   const given = [trustBundle, trustRoot].filter((path) => path !== undefined).length;
   if (given === 1) throw new UsageError("--trust-bundle and --trust-root belong together");
   const endpoints = given === 0 ? context.endpoints() : undefined;
-  const bundle = readInput(trustBundle ?? context.file(endpoints!.trustBundleFile));
-  const rootFile = trustRoot ?? context.file(endpoints!.trustRootFile);
+  const bundle = readInput(trustBundle ?? context.file(endpoints!.trustBundle));
+  const rootFile = trustRoot ?? context.file(endpoints!.trustRoot);
   return loadTrustBundle(bundle, rootKey(readInput(rootFile).toString("utf8"), rootFile), at ?? new Date());
 }
 

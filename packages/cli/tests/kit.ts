@@ -77,7 +77,7 @@ export function makeHome(endpoints: Record<string, unknown> = {}): string {
   );
   writeFileSync(join(home, "trust.json"), bundle);
   writeFileSync(join(home, "root.pub"), createPublicKey(root.privateKey).export({ type: "spki", format: "pem" }));
-  const files = { caFile: "ca.crt", trustBundleFile: "trust.json", trustRootFile: "root.pub" };
+  const files = { ca: "ca.crt", trustBundle: "trust.json", trustRoot: "root.pub" };
   writeFileSync(join(home, "endpoints.json"), JSON.stringify({ ...files, health: {}, ...endpoints }));
   return home;
 }

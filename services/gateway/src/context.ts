@@ -37,6 +37,7 @@ import { LiveRequests } from "./core/live.ts";
 import { Moves } from "./core/moves.ts";
 import { Runs } from "./core/runs.ts";
 import { type Manifest, readManifest } from "./domain/manifest.ts";
+import type { PolicyCodes } from "./domain/outcomes.ts";
 
 export interface Context {
   readonly config: Config;
@@ -53,6 +54,8 @@ export interface Context {
   readonly tokens: TokenVerifier;
   readonly models: WatchedState<Manifest>;
   readonly policy: WatchedState<PolicyEngine>;
+  /** What policy says to callers about its codes; nothing while it is stale. */
+  readonly codes: () => PolicyCodes;
   readonly door1: Client<typeof PreModerationService>;
   readonly receipts: Client<typeof ReceiptService>;
   readonly live: LiveRequests;
@@ -92,6 +95,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: policyFromState });
   const approvedModel = (digest: string) =>
     models.fresh && models.get().models.some((model) => model.digest === digest);
+  const codes = () => (policy.fresh ? policy.get().settings.codes : {});
   const runs = new Runs({ db, trust, encryptionKey, clock, approvedModel });
   const live = new LiveRequests();
   stack.move();
@@ -105,7 +109,8 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
       serverName: "pre-moderator",
     }),
     receipts: createClient(ReceiptService, { tls, address: config.auditAddress, serverName: "audit" }),
-    moves: new Moves({ outbox, bus, live, runs, clock, limits, log }),
+    codes,
+    moves: new Moves({ outbox, bus, live, runs, clock, limits, log, codes }),
     inFlight: new InFlight(limits.maxInFlight),
   };
 }

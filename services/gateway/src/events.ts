@@ -1,19 +1,13 @@
 /** What the gateway tells the audit log. A record is made here, whole, so that its leaf hash is known before the commit. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import {
-  canonicalBytes,
-  type Envelope,
-  encodeEnvelopeJson,
-  envelopeDigest,
-  type Finding,
-} from "@sallyport/attestation";
+import { canonicalBytes, type Envelope, encodeEnvelopeJson, type Finding } from "@sallyport/attestation";
 import {
   type AuditEvent,
   AuditEventSchema,
   BodyKind,
   type VaultBodySchema,
 } from "@sallyport/proto/sallyport/audit/v1/audit";
-import type { AuditPlace } from "@sallyport/runtime";
+import type { AuditPlace, CallerIdentity } from "@sallyport/runtime";
 import { leafHash } from "@sallyport/tlog";
 import type { RequestRow } from "./db/ledger.ts";
 
@@ -41,8 +35,8 @@ export interface EventFacts {
   /** Salted digest of the output, when there is one. */
   outputDigest?: string;
   endedAt?: Date;
+  /** The admission, the claim and the last envelope: its `prev` chain commits to every window. A leaf has 65,535 bytes at most. */
   attestations?: readonly Envelope[];
-  windows?: readonly Envelope[];
   bodies?: readonly VaultBodyInit[];
   /** Sent with the first event of a request that has bodies. */
   secretVault?: string;
@@ -72,7 +66,6 @@ export function buildEvent(request: RequestRow, place: AuditPlace, facts: EventF
     ...(facts.attestations && {
       attestations: facts.attestations.map((envelope) => JSON.parse(encodeEnvelopeJson(envelope))),
     }),
-    ...(facts.windows && { windows: facts.windows.map(envelopeDigest) }),
     ...(facts.detail && { detail: facts.detail }),
     trace: { traceId: request.traceId },
   });
@@ -87,6 +80,30 @@ export function buildEvent(request: RequestRow, place: AuditPlace, facts: EventF
     terminal: facts.terminal,
   });
   return { message, leafHash: Buffer.from(leafHash(record)).toString("hex") };
+}
+
+/** A judgement of free-standing texts: what was decided, for whom; of the texts only how many. */
+export function buildModerationEvent(place: AuditPlace, facts: ModerationFacts): AuditEvent {
+  const { identity, results, policyDigest, modality, traceId } = facts;
+  const { tenant, subject, issuer, credential } = identity;
+  const record = canonicalBytes({
+    v: 1,
+    ...place,
+    event: "moderation.checked",
+    actor: { tenant, subject, issuer, credential },
+    detail: { modality, policyDigest, results },
+    trace: { traceId },
+  });
+  const { producer, epoch, sequence } = place;
+  return create(AuditEventSchema, { producer, epoch, sequence: BigInt(sequence), record });
+}
+
+export interface ModerationFacts {
+  readonly identity: CallerIdentity;
+  readonly modality: string;
+  readonly policyDigest: string;
+  readonly results: readonly { decision: string; codes: readonly string[] }[];
+  readonly traceId: string;
 }
 
 export function promptBody(ciphertext: Uint8Array): VaultBodyInit {

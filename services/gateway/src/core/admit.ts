@@ -21,7 +21,7 @@ import {
 } from "../db/ledger.ts";
 import { checkClientReference, checkContent, checkIdempotencyKey } from "../domain/content.ts";
 import type { ServedModel } from "../domain/manifest.ts";
-import { outcomes } from "../domain/outcomes.ts";
+import { outcomeMessage, type PolicyCodes } from "../domain/outcomes.ts";
 import { buildEvent, promptBody } from "../events.ts";
 import { askDoor1, type Door1Verdict } from "./door1.ts";
 import { envelopeBytes, heldMessage, jobBytesOf, jobMessage, readJob } from "./messages.ts";
@@ -137,7 +137,7 @@ async function draftRow(
   });
   const latest = now.getTime() + limits.requestDeadlineMs;
   return {
-    ...stateAfter(verdict, now),
+    ...stateAfter(verdict, now, context.codes()),
     id,
     ...call.identity,
     groups: [...call.identity.groups],
@@ -165,7 +165,7 @@ async function draftRow(
   };
 }
 
-function stateAfter(verdict: Door1Verdict, now: Date) {
+function stateAfter(verdict: Door1Verdict, now: Date, codes: PolicyCodes) {
   const code = verdict.findings[0]?.code ?? "";
   const nothing = {
     attempt: 0,
@@ -177,14 +177,20 @@ function stateAfter(verdict: Door1Verdict, now: Date) {
     endedAt: null,
   };
   if (verdict.decision === "deny")
-    return { ...nothing, state: "blocked" as const, code: code || "BLOCKED", message: outcomes.BLOCKED, endedAt: now };
+    return {
+      ...nothing,
+      state: "blocked" as const,
+      code: code || "BLOCKED",
+      message: outcomeMessage(code, codes, "BLOCKED"),
+      endedAt: now,
+    };
   if (verdict.decision === "hold") {
     const holdExpiresAt = new Date(now.getTime() + verdict.holdMs);
     return {
       ...nothing,
       state: "held" as const,
       code: code || "HELD",
-      message: outcomes.HELD,
+      message: outcomeMessage(code, codes, "HELD"),
       holdStage: "door1" as const,
       holdExpiresAt,
     };

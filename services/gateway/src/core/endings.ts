@@ -2,21 +2,20 @@
 import type { Envelope, Finding } from "@sallyport/attestation";
 import type { AuditPlaces, Committed, Tx } from "@sallyport/runtime";
 import { end, type RequestRow } from "../db/ledger.ts";
-import { outcomeMessage } from "../domain/outcomes.ts";
 import type { TerminalState } from "../domain/request-state.ts";
 import { buildEvent, type EventFacts, type GatewayEvent, type VaultBodyInit } from "../events.ts";
 
 export interface Ending {
   state: TerminalState;
   code: string;
-  message?: string;
+  /** For the caller: what happened and what to do. */
+  message: string;
   findings?: readonly Finding[];
   policyDigest?: string;
   /** Who decided: door1, door2, review or gateway. */
   stage: string;
   outputDigest?: string;
   attestations?: readonly Envelope[];
-  windows?: readonly Envelope[];
   bodies?: readonly VaultBodyInit[];
   detail?: EventFacts["detail"];
 }
@@ -46,7 +45,7 @@ export async function endRequest(
     endedAt: now,
     ...pick(ending),
   });
-  const message = ending.state === "released" ? "" : (ending.message ?? outcomeMessage(ending.code));
+  const message = ending.state === "released" ? "" : ending.message;
   const written = {
     state: ending.state,
     code: ending.code,
@@ -61,6 +60,6 @@ export async function endRequest(
   return { value: ended, messages: [{ audit: { event, message: built.message } }] };
 }
 
-function pick({ outputDigest, attestations, windows, bodies, detail }: Ending) {
-  return { outputDigest, attestations, windows, bodies, detail };
+function pick({ outputDigest, attestations, bodies, detail }: Ending) {
+  return { outputDigest, attestations, bodies, detail };
 }

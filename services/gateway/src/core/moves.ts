@@ -5,6 +5,7 @@ import { subjects } from "@sallyport/proto/subjects";
 import type { Bus, Clock, Committed, Logger, Outbox, Tx } from "@sallyport/runtime";
 import type { Limits } from "../config.ts";
 import { type RequestRow, requeue } from "../db/ledger.ts";
+import { outcomeMessage, type PolicyCodes } from "../domain/outcomes.ts";
 import { afterLostAttempt } from "../domain/request-state.ts";
 import { type Ending, endRequest } from "./endings.ts";
 import type { LiveRequests } from "./live.ts";
@@ -19,7 +20,12 @@ export interface MovesOptions {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly log: Logger;
+  /** The words of the policy that is in force, for its codes. */
+  readonly codes: () => PolicyCodes;
 }
+
+/** An ending whose message follows from its code. */
+type Told = Omit<Ending, "message">;
 
 export class Moves {
   readonly #options: MovesOptions;
@@ -29,9 +35,13 @@ export class Moves {
   }
 
   /** Ends a request; undefined when it had ended already. Whoever works on it is told to stop. */
-  async end(row: RequestRow, ending: Ending): Promise<RequestRow | undefined> {
-    const { outbox, clock } = this.#options;
-    const ended = await outbox.commit((tx, places) => endRequest(tx, places, row, ending, clock.now()));
+  async end(row: RequestRow, ending: Told): Promise<RequestRow | undefined> {
+    const { outbox, clock, codes } = this.#options;
+    const told = {
+      ...ending,
+      message: outcomeMessage(ending.code, codes(), ending.state === "blocked" ? "BLOCKED" : "FAILED"),
+    };
+    const ended = await outbox.commit((tx, places) => endRequest(tx, places, row, told, clock.now()));
     if (ended) this.announce(ended);
     if (ended && ending.state !== "released" && row.state !== "held") this.#stopWork(ended);
     return ended;

@@ -11,10 +11,17 @@ export const outcomes = {
   CANCELLED: "The request was cancelled.",
   CLIENT_GONE: "The caller went away before the answer was complete.",
   HELD: "A person has to look at this request first. Fetch it later by its id.",
+  FAILED: "The model could not finish this request. Send it again; if it fails again, tell your operator its id.",
   BLOCKED: "This request is not allowed by policy.",
 } as const;
 export type OutcomeCode = keyof typeof outcomes;
 
-export function outcomeMessage(code: string): string {
-  return (outcomes as Readonly<Record<string, string>>)[code] ?? outcomes.ATTEMPTS_EXHAUSTED;
+/** What policy says of its own codes. */
+export type PolicyCodes = Readonly<Record<string, { message: string; whatToDo: string }>>;
+
+/** For the caller: what happened and what to do. Policy's words where the code is policy's. */
+export function outcomeMessage(code: string, codes: PolicyCodes, otherwise: OutcomeCode): string {
+  const known = Object.hasOwn(codes, code) ? codes[code] : undefined;
+  if (known) return `${known.message} ${known.whatToDo}`;
+  return Object.hasOwn(outcomes, code) ? outcomes[code as OutcomeCode] : outcomes[otherwise];
 }

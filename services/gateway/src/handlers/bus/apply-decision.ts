@@ -1,12 +1,10 @@
 /** A person's decision on a held request: released or let in only with review and countersignature, verified here. */
 import { create } from "@bufbuild/protobuf";
 import {
-  decodeStatement,
-  type Envelope,
   envelopeDigest,
   open,
   saltedDigest,
-  TicketError,
+  type TicketContext,
   TicketVerifier,
   verifyLink,
 } from "@sallyport/attestation";
@@ -17,6 +15,8 @@ import type { Context } from "../../context.ts";
 import { type Ending, endRequest } from "../../core/endings.ts";
 import { envelopeBytes, jobBytesOf, readEnvelope, readJob } from "../../core/messages.ts";
 import { decideHold, findHold, findRequest, type HoldRow, type RequestRow } from "../../db/ledger.ts";
+import { outcomes } from "../../domain/outcomes.ts";
+import { buildEvent } from "../../events.ts";
 
 export async function applyDecision(context: Context, message: ReviewDecisionMessage): Promise<void> {
   const stage = message.stage === "door1" || message.stage === "door2" ? message.stage : undefined;
@@ -59,6 +59,7 @@ async function deny({ outbox, clock, trust }: Context, message: ReviewDecisionMe
     const ending: Ending = {
       state: "blocked",
       code: "REVIEW_DENIED",
+      message: outcomes.REVIEW_DENIED,
       stage: "review",
       findings: row.findings,
       attestations: [hold, review],
@@ -78,14 +79,23 @@ async function letIn(context: Context, message: ReviewDecisionMessage, row: Requ
   const { outbox, clock, limits, moves, runs } = context;
   const [review, countersign] = [message.review!, message.countersign!];
   const job = readJob(row);
-  const verifier = await verifierOf(context, row, row.attempt + 1, countersign);
+  const { verifier } = await ticketOf(context, row, row.attempt + 1);
   verifier.admit(job.admission!.door1!, { review, countersign });
   job.admission = create(AdmissionSchema, { door1: job.admission!.door1, review, countersign });
   const deadlineAt = new Date(clock.now().getTime() + limits.requestDeadlineMs);
   runs.drop(row.id);
-  return outbox.commit(async (tx) => {
-    const first = await recordRelease(tx, row, held, message);
-    return first ? moves.requeueIn(tx, row, jobBytesOf(job), row.attempt + 1, deadlineAt) : nothing;
+  return outbox.commit(async (tx, places) => {
+    if (!(await recordRelease(tx, row, held, message))) return nothing;
+    const queued = await moves.requeueIn(tx, row, jobBytesOf(job), row.attempt + 1, deadlineAt);
+    if (!queued.value) return nothing;
+    const { findings, policyDigest, code } = row;
+    const { message: event } = buildEvent(queued.value, places.next(), {
+      event: "request.accepted",
+      terminal: false,
+      decision: { stage: "review", decision: "allow", code, findings, policyDigest },
+      attestations: [job.admission!.door1!, review, countersign],
+    });
+    return { ...queued, messages: [{ audit: { event: "request.accepted", message: event } }, ...queued.messages] };
   });
 }
 
@@ -95,7 +105,9 @@ async function letOut(context: Context, message: ReviewDecisionMessage, row: Req
   const [review, countersign, hold] = [message.review!, message.countersign!, readEnvelope(held.hold)];
   const secret = await runs.secretOf(row);
   const output = open(secret, { requestId: row.id, kind: "output", attempt: held.attempt, index: 0 }, held.content!);
-  const verifier = await verifierOf(context, row, held.attempt, countersign);
+  const { verifier, context: ticket } = await ticketOf(context, row, held.attempt);
+  // Admission and claim were in time when they were committed; a person may take hours.
+  ticket.at = "issue";
   const { door1, review: promptReview, countersign: promptCountersign } = readJob(row).admission!;
   verifier.admit(
     door1!,
@@ -103,6 +115,7 @@ async function letOut(context: Context, message: ReviewDecisionMessage, row: Req
   );
   const claim = readEnvelope(row.claim!);
   verifier.claim(claim);
+  ticket.at = undefined;
   verifier.heldOutput(hold, review, countersign, output);
   return outbox.commit(async (tx, places) => {
     if (!(await recordRelease(tx, row, held, message))) return nothing;
@@ -112,29 +125,18 @@ async function letOut(context: Context, message: ReviewDecisionMessage, row: Req
       tx,
       places,
       row,
-      { state: "released", code: "", stage: "review", outputDigest, attestations },
+      { state: "released", code: "", message: "", stage: "review", outputDigest, attestations },
       clock.now(),
     );
   });
 }
 
-/**
- * The doors' statements were in time when they were committed, and a person may take hours: they are judged as of their
- * issue. The countersignature, made now, must be in time now.
- */
-async function verifierOf(
-  { trust, clock, runs, approvedModel }: Context,
-  row: RequestRow,
-  attempt: number,
-  countersign: Envelope,
-) {
+/** `context.at` as "issue" judges what was committed earlier as of its own time; without it everything must be in time now. */
+async function ticketOf({ trust, clock, runs, approvedModel }: Context, row: RequestRow, attempt: number) {
   const { salt } = await runs.secretOf(row);
-  const now = clock.now();
   const about = { requestId: row.id, tenant: row.tenant, requestDigest: row.requestDigest, modality: "text" as const };
-  const verifier = new TicketVerifier({ ...about, trust, attempt, salt, clock: () => now, approvedModel, at: "issue" });
-  const { expiresAt } = decodeStatement(countersign.payload).predicate;
-  if (!(now.getTime() < Date.parse(expiresAt))) throw new TicketError("EXPIRED", "the countersignature has expired");
-  return verifier;
+  const context: TicketContext = { ...about, trust, attempt, salt, clock: () => clock.now(), approvedModel };
+  return { context, verifier: new TicketVerifier(context) };
 }
 
 function recordRelease(tx: Tx, row: RequestRow, held: HoldRow, message: ReviewDecisionMessage): Promise<boolean> {

@@ -8,7 +8,7 @@ import type { Context } from "../../context.ts";
 import { envelopeBytes, heldMessage, readEnvelope } from "../../core/messages.ts";
 import type { Run } from "../../core/runs.ts";
 import { type Hold, hold, insertHold } from "../../db/ledger.ts";
-import { outcomes } from "../../domain/outcomes.ts";
+import { outcomeMessage } from "../../domain/outcomes.ts";
 import { buildEvent, heldOutputBody } from "../../events.ts";
 
 /** Less than the day for which door 1's word is good. */
@@ -24,7 +24,7 @@ export async function applyHold(context: Context, run: Run, verdict: WindowVerdi
     stage: verdict.whole ? "door2" : "collecting",
     expiresAt: new Date(now.getTime() + holdMs),
     code: findings[0]?.code ?? "HELD",
-    message: outcomes.HELD,
+    message: outcomeMessage(findings[0]?.code ?? "HELD", context.codes(), "HELD"),
     findings,
     policyDigest: policyDigest ?? "",
   };

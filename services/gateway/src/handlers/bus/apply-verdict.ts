@@ -6,7 +6,7 @@ import type { Context } from "../../context.ts";
 import { endRequest } from "../../core/endings.ts";
 import { envelopeBytes, readEnvelope } from "../../core/messages.ts";
 import type { Run } from "../../core/runs.ts";
-import { countWindow, findRequest, insertWindow, listWindows, startRun } from "../../db/ledger.ts";
+import { countWindow, findRequest, insertWindow, listWindows, startRun, type WindowRow } from "../../db/ledger.ts";
 import { windowBody } from "../../events.ts";
 import { applyHold } from "./apply-hold.ts";
 
@@ -90,16 +90,17 @@ async function release(context: Context, run: Run, message: VerdictMessage, verd
       {
         state: "released",
         code: "",
+        message: "",
         stage: "door2",
         policyDigest: decodeStatement(envelope.payload).predicate.policyDigest ?? "",
-        outputDigest: saltedDigest(run.secret.salt, content),
+        outputDigest: saltedDigest(run.secret.salt, wholeOutput(run, windows)),
         attestations: [
           door1!,
           ...(review && countersign ? [review, countersign] : []),
           readEnvelope(counted.claim!),
           envelope,
         ],
-        windows: windows.map((window) => readEnvelope(window.envelope)),
+        detail: { windows: windows.length },
         bodies: windows.map((window) => windowBody(window.content, attempt, window.index)),
       },
       now,
@@ -109,6 +110,14 @@ async function release(context: Context, run: Run, message: VerdictMessage, verd
   run.next = index + 1;
   context.live.publish(run.requestId, { window: { attempt, index, content, ticket: envelope } });
   if (final) context.moves.announce(row);
+}
+
+/** The released contents, one after the other. */
+function wholeOutput({ requestId, secret }: Run, windows: readonly WindowRow[]): Uint8Array {
+  const context = { requestId, kind: "verdict" as const };
+  return Buffer.concat(
+    windows.map(({ attempt, index, content }) => open(secret, { ...context, attempt, index }, content)),
+  );
 }
 
 /** A verdict between the last one and this never came: with nothing released the run is repeated, else it ends. */

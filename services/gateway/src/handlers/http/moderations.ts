@@ -1,6 +1,6 @@
 /** POST /v1/moderations: door 1's judgement of free-standing texts, in OpenAI's fields and ours. Recorded, never accepted for a model. */
 import { TextModality } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { AppError } from "@sallyport/runtime";
+import { AppError, newTrace, parseTraceparent } from "@sallyport/runtime";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Context } from "../../context.ts";
 import { decisionNames } from "../../core/door1.ts";
@@ -8,7 +8,8 @@ import { authorize } from "../../core/permissions.ts";
 import { contentLimits } from "../../domain/content.ts";
 import { moderationTexts, parseModerationBody } from "../../domain/openai.ts";
 import { openAiCategories } from "../../domain/openai-categories.ts";
-import { identify } from "./request.ts";
+import { buildModerationEvent } from "../../events.ts";
+import { header, identify } from "./request.ts";
 
 export async function handleModerations(context: Context, request: FastifyRequest, reply: FastifyReply) {
   const identity = await identify(context, request);
@@ -47,6 +48,16 @@ export async function handleModerations(context: Context, request: FastifyReques
       policy_digest: policyDigest,
     };
     return { flagged: name === "deny" || name === "hold", ...openAiCategories(scores, findings), sallyport };
+  });
+  const checked = results.map(({ sallyport: { decision, findings } }) => ({
+    decision,
+    codes: findings.map(({ code }) => code),
+  }));
+  const { traceId } = newTrace(context.ids, parseTraceparent(header(request, "traceparent")));
+  const facts = { identity, modality: body.modality ?? "text", policyDigest, results: checked, traceId };
+  await context.outbox.commit(async (_, places) => {
+    const audit = { event: "moderation.checked", message: buildModerationEvent(places.next(), facts) };
+    return { value: undefined, messages: [{ audit }] };
   });
   return reply.send({
     id: `modr-${context.ids.uuid()}`,
