@@ -31,10 +31,11 @@ export interface LedgerRow {
   secret: string;
   job: Buffer;
   claim: Buffer | null;
+  endedAt: Date | null;
 }
 
 const columns = `id, tenant, state::text, attempt, code, leaf_hash AS "leafHash", hold_stage AS "holdStage",
-  windows_released AS "windowsReleased", request_digest AS "requestDigest", secret_gateway AS secret, job, claim`;
+  windows_released AS "windowsReleased", request_digest AS "requestDigest", secret_gateway AS secret, job, claim, ended_at AS "endedAt"`;
 
 export function readRequests(platform: Platform): Promise<LedgerRow[]> {
   return query<LedgerRow>(platform, "gateway", `SELECT ${columns} FROM requests ORDER BY created_at`);

@@ -1,0 +1,138 @@
+/**
+ * Promise P1: whatever part fails, and however, while answers are on their way: no byte that door 2 did not allow reaches a
+ * caller, and every caller gets a typed error or a whole answer in time.
+ */
+import { errorCodes } from "@sallyport/runtime";
+import { waitFor } from "@sallyport/runtime/testing";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  bootPlatform,
+  type Call,
+  chatByGrpc,
+  chatBySse,
+  grpcClients,
+  readRequests,
+  type TestPlatform,
+} from "../kit/index.ts";
+import { allReady, inject, type Mode, modes, offPath, type Part, parts } from "./support/faults.ts";
+import { holdAgainstLedger } from "./support/leaks.ts";
+
+const story = { content: "Tell me a long story about the sea.", maxTokens: 400 };
+const denied = { content: "Say the block phrase." };
+const short = { content: "What is Sallyport?", maxTokens: 24 };
+
+/** Everything has to be over by then: answers, and errors too. */
+const deadlineMs = 15_000;
+const graceMs = 2_000;
+const timeouts = { REQUEST_DEADLINE: "10s", STALL_TIMEOUT: "4s", DOOR1_DEADLINE: "1500ms", REDISPATCH_AFTER: "2s" };
+
+let sallyport: TestPlatform;
+let clients: ReturnType<typeof grpcClients>;
+/** What the denied stream releases before its marker, when all is well. */
+let beforeMarker: string;
+const total = { faults: 0, calls: 0, heard: 0, leaked: 0, answered: 0, refused: 0 };
+
+beforeAll(async () => {
+  sallyport = await bootPlatform("fault", { extraEnv: { gateway: timeouts } });
+  clients = grpcClients(sallyport.platform);
+  beforeMarker = (await byGrpc(denied).done).text;
+}, 180_000);
+afterAll(async () => {
+  console.info("P1:", JSON.stringify(total));
+  clients?.[Symbol.dispose]();
+  await sallyport?.[Symbol.asyncDispose]();
+}, 60_000);
+
+const byGrpc = (ask: typeof short | typeof denied) => chatByGrpc(sallyport, clients, ask, { deadlineMs });
+const bySse = (ask: typeof short | typeof denied) => chatBySse(sallyport, ask, { deadlineMs });
+
+/** An allowed request is answered whole, a denied one is stopped where it must be: refusing everything does not pass. */
+async function control(): Promise<void> {
+  const [allowed, stopped] = await Promise.all([byGrpc(short).done, bySse(denied).done]);
+  expect(allowed).toMatchObject({ state: "released", error: undefined });
+  expect(allowed.text.length).toBeGreaterThan(10);
+  expect(stopped.error).toMatchObject({ reason: "TEST_BLOCK" });
+  expect(stopped.text).toBe(beforeMarker);
+  await everythingCovered([allowed, stopped]);
+}
+
+async function everythingCovered(calls: readonly Call[]): Promise<void> {
+  for (const call of calls) {
+    const { heard, leaked } = await holdAgainstLedger(sallyport.platform, call);
+    total.calls += 1;
+    total.heard += heard;
+    total.leaked += leaked;
+    expect(leaked, `bytes without a ticket, by ${call.via}: ${call.requestId}`).toBe(0);
+  }
+}
+
+/** Two stories that are being told, and a stream that door 2 will stop. */
+async function startStreams() {
+  const stories = [byGrpc(story), bySse(story)];
+  await Promise.all(stories.map((call) => call.firstWindow()));
+  return { stories, stopped: byGrpc(denied) };
+}
+
+function expectAnswered(call: Call, part: Part): void {
+  expect(call.tookMs, "bounded").toBeLessThan(deadlineMs + graceMs);
+  if (call.error === undefined) {
+    total.answered += 1;
+    expect(call.state).toBe("released");
+    return;
+  }
+  total.refused += 1;
+  expect([...errorCodes], JSON.stringify(call.error)).toContain(call.error.code);
+  // The gateway itself, when it is what failed, can say nothing; otherwise the platform speaks, not the connection.
+  if (part === "gateway") return;
+  expect(call.error.reason).not.toMatch(/CONNECTION_LOST|CALLER_GAVE_UP|NO_OUTCOME/);
+  expect(call.error.code, JSON.stringify(call.error)).not.toBe("INTERNAL");
+}
+
+async function failWhileStreaming(part: Part, mode: Mode): Promise<void> {
+  const { platform } = sallyport;
+  await control();
+  const { stories, stopped } = await startStreams();
+  const asking = byGrpc(short);
+
+  const fault = inject(platform, part, mode);
+  const midStream = stories.map((call) => ({ windows: call.windows.length > 0, ended: call.ended }));
+  const midRequest = !asking.ended;
+  const late = [byGrpc(short), bySse(short)];
+  await fault.fired();
+  expect({ midStream, midRequest }).toEqual({
+    midStream: Array(2).fill({ windows: true, ended: false }),
+    midRequest: true,
+  });
+  total.faults += 1;
+
+  const calls = [...stories, stopped, asking, ...late];
+  await Promise.all(calls.map((call) => call.done));
+  await fault.undo();
+  await allReady(platform);
+
+  for (const call of calls) expectAnswered(call, part);
+  for (const call of calls) expect(call.text).not.toContain("SALLYPORT-BLOCK");
+  // Whatever was said of the denied answer is what door 2 lets through before the marker, and nothing after it.
+  expect(beforeMarker.startsWith(stopped.text)).toBe(true);
+  await everythingCovered(calls);
+  if (offPath.includes(part))
+    for (const call of [...stories, asking]) expect(call).toMatchObject({ state: "released" });
+  await control();
+}
+
+const cases = parts.flatMap((part) => modes.map((mode) => ({ part, mode })));
+describe("no byte gets out unreviewed, and everybody gets an answer in time", () => {
+  test.each(cases)("while $part is $mode", ({ part, mode }) => failWhileStreaming(part, mode), 120_000);
+
+  test("and of all that was heard in all these faults, nothing had leaked", () => {
+    expect(total).toMatchObject({ faults: cases.length, leaked: 0 });
+    expect(total.heard).toBeGreaterThan(10_000);
+    expect(total.answered).toBeGreaterThan(0);
+    expect(total.refused).toBeGreaterThan(0);
+  });
+});
+
+test("nothing is left running in the ledger", async () => {
+  const live = async () => (await readRequests(sallyport.platform)).filter(({ endedAt }) => endedAt === null);
+  await waitFor("every request to have ended", async () => (await live()).length === 0, { timeoutMs: 20_000 });
+});
