@@ -155,7 +155,9 @@ describe("a run that is stopped", () => {
   test("by parameters out of range says REQUEST_INVALID", async () => {
     const made = await request({ parameters: { temperature: 9 } });
     await submit(platform, made.job);
-    expect(failureOf(await finished(platform, made.job.requestId))).toMatchObject({ code: "REQUEST_INVALID" });
+    const messages = await finished(platform, made.job.requestId);
+    expect(messages.map(({ body }) => body.case)).toEqual(["start", "failure"]);
+    expect(failureOf(messages)).toMatchObject({ code: "REQUEST_INVALID" });
   });
 
   test("by a crash of its engine ends with ENGINE_CRASHED, and the next request is answered", async () => {

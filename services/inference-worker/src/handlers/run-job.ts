@@ -1,15 +1,17 @@
-import { AttestationError, type Signer, signStatement } from "@sallyport/attestation";
+import { AttestationError, type Envelope, type Signer, signStatement } from "@sallyport/attestation";
 import type { Job } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { AppError, type Bus, delay, type Ids, type Logger, type MessageMeta } from "@sallyport/runtime";
 import { makeClaim } from "../domain/claim.ts";
 import { toTurns } from "../domain/conversation.ts";
 import { checkJob } from "../domain/job-checks.ts";
+import type { ApprovedModel } from "../domain/manifest.ts";
 import { factsOf, RunFailure } from "../domain/run-failure.ts";
 import { type SamplingDefaults, toSampling } from "../domain/sampling.ts";
 import { WindowCutter } from "../domain/window-cutter.ts";
+import type { Engine, Sampling } from "../engine/engine.ts";
 import type { Metrics } from "../metrics.ts";
 import type { ModelPool } from "../models/model-pool.ts";
-import { type AdmissionContext, type Admitted, admitJob } from "../runs/admission.ts";
+import { type AdmissionContext, type Admitted as AdmittedJob, admitJob } from "../runs/admission.ts";
 import { RunOutput } from "../runs/run-output.ts";
 import type { Run, RunRegistry } from "../runs/run-registry.ts";
 
@@ -45,27 +47,35 @@ export async function runJob(context: RunJobContext, job: Job, meta: MessageMeta
   await runs.track({ requestId, attempt, model, modelDigest }, leftMs, async (run) => {
     const startedAt = performance.now();
     const log = context.log.child({ requestId, attempt, runId, model });
+    let admitted: Admitted | undefined;
     try {
-      if (meta.deliveryCount > 1) throw new RunFailure("ATTEMPT_LOST", "the run was interrupted");
       if (leftMs <= 0) throw new RunFailure("DEADLINE_EXCEEDED", "the request's time is over");
-      const tokens = await execute(context, job, run, runId, output);
+      const approved = await confirmApproval(context, run);
+      admitted = { ...(await admitJob(job, context)), engine: approved.engine };
+      if (meta.deliveryCount > 1) throw new RunFailure("ATTEMPT_LOST", "the run was interrupted");
+      const tokens = await execute(context, job, run, admitted, output);
       context.metrics.count("done", tokens);
       log.info({ windows: output.windows, tokens, tookMs: Math.round(performance.now() - startedAt) }, "run done");
     } catch (error) {
-      await giveUp(context, output, stopReason(run) ?? error, log);
+      await giveUp({ ...context, log }, job, output, admitted, stopReason(run) ?? error);
     }
   });
 }
 
+type Admitted = AdmittedJob & { engine: Engine["kind"] };
+
 /** Returns the number of tokens generated. */
-async function execute(context: RunJobContext, job: Job, run: Run, runId: string, output: RunOutput): Promise<number> {
-  const { models } = context;
-  await confirmApproval(context, run);
-  const admitted = await admitJob(job, context);
-  const engine = models.engineFor(job.model, job.modelDigest);
+async function execute(
+  context: RunJobContext,
+  job: Job,
+  run: Run,
+  admitted: Admitted,
+  output: RunOutput,
+): Promise<number> {
   const sampling = toSampling(admitted.content.parameters, context.sampling, randomSeed(context.ids));
   const turns = toTurns(admitted.content, context.guardPrompt);
-  await output.start(claimOf(context, job, admitted, { runId, engine: engine.kind, sampling }), run.signal);
+  const engine = context.models.engineFor(job.model, job.modelDigest);
+  await output.start(claimOf(context, job, admitted, output.runId, sampling), run.signal);
   const cutter = new WindowCutter({ maxTokens: context.windowTokens });
   let tokens = 0;
   for await (const chunk of engine.generate({ turns, sampling }, run.signal)) {
@@ -81,11 +91,12 @@ async function execute(context: RunJobContext, job: Job, run: Run, runId: string
 function claimOf(
   { signer, guardPrompt, clock }: RunJobContext,
   job: Job,
-  { admission, secret, verifier }: Admitted,
-  facts: Pick<Parameters<typeof makeClaim>[0], "runId" | "engine" | "sampling">,
-) {
-  const statement = makeClaim({ ...facts, job, admission, guardPrompt, salt: secret.salt, now: clock.now() });
-  const claim = signStatement(statement, signer);
+  { admission, secret, verifier, engine }: Admitted,
+  runId: string,
+  sampling: Sampling,
+): Envelope {
+  const facts = { job, admission, runId, engine, sampling, guardPrompt, salt: secret.salt, now: clock.now() };
+  const claim = signStatement(makeClaim(facts), signer);
   try {
     // As the doors will see it: also that the request was admitted for this very model.
     verifier.claim(claim);
@@ -97,12 +108,11 @@ function claimOf(
 }
 
 /** The manifest has to say so now. While it is stale nothing goes out, and the run waits, within its deadline. */
-async function confirmApproval({ models }: RunJobContext, run: Run): Promise<void> {
+async function confirmApproval({ models }: RunJobContext, run: Run): Promise<ApprovedModel> {
   while (true) {
     run.signal.throwIfAborted();
     try {
-      models.assertApproved(run.model, run.modelDigest);
-      return;
+      return models.assertApproved(run.model, run.modelDigest);
     } catch (error) {
       if (!(error instanceof AppError) || error.reason !== "STATE_STALE") throw error;
       await delay(staleRetryMs, run.signal);
@@ -111,14 +121,37 @@ async function confirmApproval({ models }: RunJobContext, run: Run): Promise<voi
 }
 
 /** Tells door 2 why there is no answer. Rejects when that cannot be told: then the ledger finds out by itself. */
-async function giveUp({ metrics }: RunJobContext, output: RunOutput, error: unknown, log: Logger): Promise<void> {
+async function giveUp(
+  context: RunJobContext,
+  job: Job,
+  output: RunOutput,
+  admitted: Admitted | undefined,
+  error: unknown,
+): Promise<void> {
   const facts = factsOf(error);
-  metrics.count(facts.code, 0);
-  log.warn({ err: error, code: facts.code }, "run failed");
+  context.metrics.count(facts.code, 0);
+  context.log.warn({ err: error, code: facts.code }, "run failed");
+  await announce(context, job, output, admitted);
   await output.failure(facts);
   if (facts.code === "ADMISSION_INVALID") {
     // Beside the answer: a job that no door admitted belongs before the eyes of an operator.
     throw new AppError("PERMISSION_DENIED", "the job was not admitted", { reason: facts.code, cause: error });
+  }
+}
+
+/** Door 2 knows from a run's start where its word goes; a run that failed before it is announced all the same. */
+async function announce(
+  context: RunJobContext,
+  job: Job,
+  output: RunOutput,
+  admitted: Admitted | undefined,
+): Promise<void> {
+  if (output.begun || admitted === undefined) return;
+  try {
+    const sampling = toSampling(undefined, context.sampling, 0);
+    await output.start(claimOf(context, job, admitted, output.runId, sampling));
+  } catch (err) {
+    context.log.warn({ err }, "a failed run could not be announced");
   }
 }
 

@@ -34,12 +34,21 @@ export class RunOutput {
     this.#options = options;
   }
 
+  get runId(): string {
+    return this.#options.runId;
+  }
+
+  /** Whether the start is out. */
+  get begun(): boolean {
+    return this.#index > 0;
+  }
+
   get windows(): number {
     return Math.max(0, this.#index - 1);
   }
 
-  /** Index 0. The job goes on without secrets that are not door 2's. */
-  async start(claim: Envelope, signal: AbortSignal): Promise<void> {
+  /** Index 0. The job goes on without the secrets of others than door 2. */
+  async start(claim: Envelope, signal?: AbortSignal): Promise<void> {
     const { job } = this.#options;
     const secrets = job.secrets.filter(({ service }) => service === "post-moderator");
     await this.#publish({ case: "start", value: { job: { ...job, secrets }, claim } }, false, this.#deadlineMs, signal);
