@@ -1,6 +1,6 @@
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 
 export interface PostgresBinaries {
   readonly initdb: string;
@@ -35,7 +35,8 @@ function hydrateSymlinks(native: string): void {
   if (!existsSync(list)) return;
   const links = JSON.parse(readFileSync(list, "utf8")) as { source: string; target: string }[];
   for (const { source, target } of links) {
-    const [from, to] = [resolve(native, "..", source), resolve(native, "..", target)];
+    // Written as seen from the package: `native/lib/…`.
+    const [from, to] = [join(native, relative("native", source)), join(native, relative("native", target))];
     if (existsSync(to) || dirname(from) !== dirname(to)) continue;
     symlinkSync(from.slice(dirname(from).length + 1), to);
   }
