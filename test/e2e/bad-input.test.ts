@@ -4,7 +4,7 @@ import { bootPlatform, mint, model, type TestPlatform } from "../kit/index.ts";
 
 let sallyport: TestPlatform;
 beforeAll(async () => {
-  sallyport = await bootPlatform("e2e");
+  sallyport = await bootPlatform("input");
 }, 180_000);
 afterAll(() => sallyport?.[Symbol.asyncDispose](), 60_000);
 

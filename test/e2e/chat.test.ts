@@ -13,7 +13,7 @@ import { bootPlatform, grpcClients, model, type TestPlatform } from "../kit/inde
 let sallyport: TestPlatform;
 let clients: ReturnType<typeof grpcClients>;
 beforeAll(async () => {
-  sallyport = await bootPlatform("e2e");
+  sallyport = await bootPlatform("chat");
   clients = grpcClients(sallyport.platform);
 }, 180_000);
 afterAll(async () => {

@@ -20,7 +20,10 @@ export interface TestPlatform extends AsyncDisposable {
 
 /** Port blocks of 100, apart for test files that run at the same time. */
 const blocks = {
-  e2e: 21_000,
+  chat: 20_000,
+  doors: 20_500,
+  input: 21_000,
+  policy: 21_500,
   fault: 22_000,
   kills: 23_000,
   cli: 24_000,
@@ -28,6 +31,7 @@ const blocks = {
   database: 26_000,
   mutual: 27_000,
   forgery: 28_000,
+  state: 29_000,
 } as const;
 
 /** Which services to start and with what environment; the rest is as `npm start` has it. */
@@ -75,6 +79,8 @@ export { type BusUser, connectAs } from "./bus-user.ts";
 export { type Ask, Call, chatByGrpc, chatBySse } from "./caller.ts";
 export { grpcClients } from "./clients.ts";
 export { query } from "./database.ts";
+export * from "./intruder.ts";
 export * from "./ledger.ts";
 export { freeze, isFrozen } from "./processes.ts";
+export * from "./review.ts";
 export { mint } from "./tokens.ts";
