@@ -1,0 +1,52 @@
+/** fromConfig: plain constructors, no container; `overrides` is the test seam. */
+import type { KeyObject } from "node:crypto";
+import type { Signer, TrustBundle } from "@sallyport/attestation";
+import {
+  type Bus,
+  type Clock,
+  connectBus,
+  createLogger,
+  type Logger,
+  loadEncryptionKey,
+  loadSigner,
+  loadTls,
+  loadTrust,
+  systemClock,
+  type TlsMaterial,
+} from "@sallyport/runtime";
+import type { Config } from "./config.ts";
+
+export interface Context {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly tls: TlsMaterial;
+  readonly bus: Bus;
+  readonly signer: Signer;
+  readonly encryptionKey: KeyObject;
+  readonly trust: TrustBundle;
+}
+
+export interface Overrides {
+  readonly clock?: Clock;
+  readonly log?: Logger;
+}
+
+/**
+ * Reads keys and trust, and connects. Throws FAILED_PRECONDITION for a file that is no key, AttestationError when the
+ * trust bundle does not hold or does not appoint this key to mark.
+ */
+export async function fromConfig(config: Config, signal: AbortSignal, overrides: Overrides = {}): Promise<Context> {
+  const { clock = systemClock, log = createLogger("watermarker", config.logLevel) } = overrides;
+  const tls = loadTls(config.tls);
+  const signer = loadSigner(config.signingKeyFile, "watermarker");
+  const encryptionKey = loadEncryptionKey(config.encryptionKeyFile);
+  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock);
+  // Better no watermarker than one whose every mark is refused.
+  trust.keyFor(signer.keyid, "watermarker", clock.now());
+  const { natsUrl: url, natsNkeySeed: nkeySeed } = config;
+  const bus = await connectBus({ url, nkeySeed, tls, service: "watermarker", log });
+  if (signal.aborted) await bus[Symbol.asyncDispose]();
+  signal.throwIfAborted();
+  return { config, log, clock, tls, bus, signer, encryptionKey, trust };
+}
