@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { REPOSITORY } from "./home.ts";
+import { defaultHome, openHome, REPOSITORY } from "./home.ts";
+import { findNatsServer } from "./nats-server/find.ts";
 
 const REPORT_DIR = join(REPOSITORY, ".turbo", "reports");
 const REPORT_FILE = join(REPORT_DIR, "vitest.json");
@@ -21,6 +22,8 @@ interface Counts {
 export async function runGate(paths: readonly string[]): Promise<number> {
   rmSync(REPORT_DIR, { recursive: true, force: true });
   mkdirSync(REPORT_DIR, { recursive: true });
+  // Before the tests, which run side by side, would each look for one.
+  await findNatsServer({ cacheDir: openHome(defaultHome()).binDir, log: console.log });
   const options = ["--env-mode=loose", "--no-update-notifier", "--log-order=stream", "--concurrency=2"];
   const code = paths.length > 0 ? await runTests(paths) : await run("turbo", ["run", ...TASKS, ...options]);
   const counts = readCounts(REPORT_FILE);

@@ -97,8 +97,9 @@ function writeSettings(home: Home, dir: string, port: number, account: Account |
     full_page_writes: "on",
     logging_collector: "off",
     log_line_prefix: "'%q%u '",
-    // A statement may carry personal data, an error's message may not.
+    // Statements, and the details of an error, may carry personal data.
     log_min_error_statement: "panic",
+    log_error_verbosity: "terse",
     timezone: "'UTC'",
     jit: "off",
   };

@@ -17,17 +17,17 @@ export function isAlive(id: ProcessId): boolean {
   return identify(id.pid)?.started === id.started;
 }
 
-/** Signals the process group that the process leads, or else the process. False when nothing was there. */
+/**
+ * Signals the process group that this process leads. It holds also once the leader is gone: while a member is left, no
+ * other group can have its number. False when nothing was there.
+ */
 export function signalGroup(pid: number, signal: NodeJS.Signals): boolean {
-  for (const target of [-pid, pid]) {
-    try {
-      process.kill(target, signal);
-      return true;
-    } catch {
-      // Not a group leader, or gone.
-    }
+  try {
+    process.kill(-pid, signal);
+    return true;
+  } catch {
+    return false;
   }
-  return false;
 }
 
 /** proc(5): field 3 of stat is the state, field 22 the start time in clock ticks since boot; the name may hold spaces. */
