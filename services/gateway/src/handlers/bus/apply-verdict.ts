@@ -21,8 +21,11 @@ export async function applyVerdict(context: Context, message: VerdictMessage): P
     else if (body.case === "window") await judge(context, run, message, body.value);
     else throw new TicketError("FIELD_INVALID", "an empty verdict");
   } catch (error) {
-    if (!(error instanceof TicketError) && !(error instanceof Error && error.name === "AttestationError")) throw error;
-    await refuseTicket(context, message, error);
+    const refused = error instanceof TicketError || (error instanceof Error && error.name === "AttestationError");
+    if (refused) return refuseTicket(context, message, error);
+    // The chain was followed in memory, and the commit failed: how far it really is, the ledger knows.
+    context.runs.drop(message.requestId);
+    throw error;
   }
 }
 
