@@ -103,7 +103,7 @@ function readiness({ bus, manifest }: Context, models: ModelPool): Readiness {
   const checks: Record<string, string> = {
     bus: bus.connected ? "ok" : "disconnected",
     models: manifest.fresh ? "ok" : "stale",
-    engines: models.states.every(({ ready }) => ready) ? "ok" : "restarting",
+    engines: models.states.every(({ ready }) => ready) ? "ok" : "not all ready",
   };
   return { ready: Object.values(checks).every((check) => check === "ok"), checks };
 }

@@ -1,4 +1,5 @@
 import { generateKeyPairSync } from "node:crypto";
+import { copyFileSync } from "node:fs";
 import { create } from "@bufbuild/protobuf";
 import { createSigner, decodeStatement, seal, signStatement } from "@sallyport/attestation";
 import { AdmissionSchema } from "@sallyport/proto/sallyport/attestation/v1/attestation";
@@ -6,6 +7,7 @@ import { DeadLetterSchema, type Job, type WindowMessage } from "@sallyport/proto
 import { ownConsumers, subjects } from "@sallyport/proto/subjects";
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { modelPath } from "../src/models/model-file.ts";
 import { type Platform, startPlatform } from "./fixtures/platform.ts";
 import { approve, finished, makeRequest, submit, windowsOf } from "./fixtures/requests.ts";
 import { makeStore, type TinyStore } from "./fixtures/tiny-engine.ts";
@@ -158,11 +160,22 @@ describe("approval", () => {
     expect((await finished(platform, later.job.requestId)).at(-1)?.body.case).toBe("content");
   }, 60_000);
 
-  test("of a file that is not what was approved loads nothing", async () => {
-    await approve(platform, [{ name, digest: "34".repeat(32) }]);
+  test("of a file that is another one loads nothing; of one that comes later loads it then", async () => {
+    using other = makeStore({ seed: 2 });
+    const digest = "34".repeat(32);
+    copyFileSync(other.path, modelPath(store.storeDir, digest));
+    await approve(platform, [
+      { name: "false", digest },
+      { name: "late", digest: other.digest },
+    ]);
     await start();
-    await waitFor("the manifest", () => worker!.context.manifest.fresh);
-    expect(worker!.engines).toHaveLength(0);
+    await waitFor("the refusal", () => worker!.logged.some((line) => line.includes("model cannot be loaded")));
+    expect(worker!.enginePids()).toEqual([]);
+    copyFileSync(other.path, modelPath(store.storeDir, other.digest));
+    await engineReady(worker!);
+    const { job } = await request({ model: "late", modelDigest: other.digest });
+    await submit(platform, job);
+    expect((await finished(platform, job.requestId)).at(-1)?.body.case).toBe("content");
   }, 30_000);
 });
 

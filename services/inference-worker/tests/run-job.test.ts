@@ -124,6 +124,16 @@ describe("an admitted request", () => {
   });
 });
 
+test("more requests than the engine has sequences are all answered, each with its own windows", async () => {
+  const made = await Promise.all(Array.from({ length: 6 }, (_, i) => request({ text: `question ${i}` })));
+  await Promise.all(made.map(({ job }) => submit(platform, job)));
+  for (const one of made) {
+    const messages = await finished(platform, one.job.requestId);
+    expect(messages.map(({ index }) => index)).toEqual(messages.map((_, i) => i));
+    expect(contentOf(one, messages.at(-1)!).usage?.completionTokens).toBe(80);
+  }
+});
+
 describe("a run that is stopped", () => {
   test("by the gateway ends mid-answer with CANCELLED", async () => {
     const made = await request(longAnswer);

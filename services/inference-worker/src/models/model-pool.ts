@@ -48,9 +48,10 @@ export class ModelPool implements AsyncDisposable {
     this.#change();
   }
 
-  /** What is loaded, by name, for health and metrics. */
+  /** For health and metrics: what is loaded, and what is approved and here but cannot be. */
   get states(): { digest: string; ready: boolean }[] {
-    return [...this.#engines].map(([digest, engine]) => ({ digest, ready: engine.ready }));
+    const loaded = [...this.#engines].map(([digest, engine]) => ({ digest, ready: engine.ready }));
+    return [...loaded, ...[...this.#failed.keys()].map((digest) => ({ digest, ready: false }))];
   }
 
   /** Throws RunFailure MODEL_NOT_APPROVED, EngineError ENGINE_UNAVAILABLE, or STATE_STALE (AppError). */
@@ -100,6 +101,8 @@ export class ModelPool implements AsyncDisposable {
     const { manifest, endpoints, maxModels, log } = this.#options;
     const present = await this.#present(manifest.get());
     const loaded = new Set(this.#engines.keys());
+    const approved = new Set(manifest.get().models.map(({ digest }) => digest));
+    for (const digest of this.#failed.keys()) if (!approved.has(digest)) this.#failed.delete(digest);
     const plan = planModels({ manifest: manifest.get(), present, endpoints, loaded, maxModels });
     for (const digest of plan.stop) await this.#unload(digest);
     this.#announce();

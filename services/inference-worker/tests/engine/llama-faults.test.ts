@@ -59,6 +59,20 @@ describe("an engine process that fails", () => {
     await waitFor("a new engine process", () => tiny.engine.ready && tiny.engine.pid !== pid, { timeoutMs: 20_000 });
   }, 60_000);
 
+  test("more runs than sequences wait their turn, and waiting does not look like standing still", async () => {
+    const limits = { ...context, sequences: 1, stallTimeoutMs: 800 };
+    await using tiny = await startTinyEngine({ contextTokens: 4_096 }, limits);
+    const pid = tiny.engine.pid;
+    const request = ask("hello", { maxTokens: 1_500 });
+    const cancelled = collect(tiny.engine.generate(request, AbortSignal.timeout(150)));
+    const runs = Array.from({ length: 4 }, () => collect(tiny.engine.generate(request, never)));
+    await expect(cancelled).rejects.toMatchObject({ code: "CANCELLED" });
+    const startedAt = performance.now();
+    for (const { tokens } of await Promise.all(runs)) expect(tokens).toBe(1_500);
+    expect(performance.now() - startedAt).toBeGreaterThan(limits.stallTimeoutMs);
+    expect(tiny.engine.pid).toBe(pid);
+  }, 60_000);
+
   test("unload ends the process, also a stopped one", async () => {
     const tiny = await startTinyEngine();
     const pid = tiny.engine.pid!;

@@ -27,6 +27,8 @@ export class HostProcess {
   readonly #child: ChildProcess;
   readonly #options: HostProcessOptions;
   readonly #runs = new Map<number, Run>();
+  /** Runs that wait for a free sequence, in order. */
+  readonly #waiting: (() => void)[] = [];
   #nextRun = 0;
   #contextTokens = 0;
   #doomed = Promise.withResolvers<void>();
@@ -101,8 +103,12 @@ export class HostProcess {
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<Chunk, void, void> {
-    if (!this.#usable) throw new EngineError("ENGINE_CRASHED", "the engine process is gone");
+    // Here and not in the process, where a run that waits its turn would look like one that stands still.
+    while (this.#usable && !signal.aborted && this.#runs.size >= this.#options.load.sequences) {
+      await this.#nextFree(signal);
+    }
     if (signal.aborted) throw cancelled();
+    if (!this.#usable) throw new EngineError("ENGINE_CRASHED", "the engine process is gone");
     const id = this.#nextRun++;
     const queue = new ChunkQueue(this.#contextTokens * maxCharactersPerToken);
     const stall = setTimeout(() => this.#stalled(id), this.#options.stallTimeoutMs);
@@ -120,6 +126,18 @@ export class HostProcess {
         this.#send({ type: "cancel", run: id });
       }
     }
+  }
+
+  /** Resolves when a run has ended, the process is going, or `signal` aborts: the caller looks again. */
+  async #nextFree(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push(resolve);
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    await Promise.race([promise, this.doomed]);
+    const place = this.#waiting.indexOf(resolve);
+    // Told, and told in vain: the next one may take the place.
+    if (place >= 0) this.#waiting.splice(place, 1);
+    else if (signal.aborted) this.#waiting.shift()?.();
   }
 
   /** Asks first, by closing the channel. */
@@ -174,6 +192,7 @@ export class HostProcess {
     if (event.type === "text") return run.queue.push({ text: event.text, tokens: event.tokens });
     clearTimeout(run.stall);
     this.#runs.delete(event.run);
+    this.#waiting.shift()?.();
     if (event.type === "failed") {
       run.queue.fail(new EngineError(event.code, event.message));
       return true;
