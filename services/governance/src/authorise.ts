@@ -1,0 +1,30 @@
+/** Who calls, and whether policy lets them: from the signed policy in force; stale means refuse. */
+import type { AuthzInput } from "@sallyport/policy";
+import { AppError, type CallerIdentity } from "@sallyport/runtime";
+import type { Context } from "./context.ts";
+
+export async function authenticate(
+  { tokens }: Pick<Context, "tokens">,
+  bearer: string | undefined,
+): Promise<CallerIdentity> {
+  return await tokens.verify(bearer);
+}
+
+export function authorise(
+  { policy }: Pick<Context, "policy">,
+  identity: CallerIdentity,
+  action: string,
+  resource: AuthzInput["resource"] = {},
+): void {
+  const { allow, reason } = policy.get().authorize({ action, identity, resource });
+  if (allow) return;
+  throw new AppError("PERMISSION_DENIED", `you may not do this (${action}); ask your administrator for the role`, {
+    reason: "NOT_AUTHORISED",
+    details: { action, why: reason },
+  });
+}
+
+/** One person, whichever token they use. */
+export function personOf({ issuer, subject }: Pick<CallerIdentity, "issuer" | "subject">): string {
+  return `${issuer} ${subject}`;
+}

@@ -1,0 +1,13 @@
+import type { DeadLetter } from "@sallyport/proto/sallyport/bus/v1/bus";
+import type { Context } from "../context.ts";
+
+/** What failed for good anywhere is kept and told, so that somebody looks. */
+export async function receiveDeadLetter({ db, clock, log }: Context, letter: DeadLetter, msgId: string): Promise<void> {
+  const { stream, subject, requestId, reason, deliveries, payload } = letter;
+  const sql = `INSERT INTO dead_letters (msg_id, stream, subject, request_id, reason, deliveries, payload, received_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`;
+  await db.transaction((tx) =>
+    tx.query(sql, [msgId, stream, subject, requestId, reason, deliveries, payload, clock.now()]),
+  );
+  log.error({ stream, subject, requestId, reason, deliveries }, "a message failed for good");
+}

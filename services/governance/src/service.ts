@@ -1,0 +1,107 @@
+/** The process: create, start, and stop in order: intake, what is in flight, the bus, the database. */
+import {
+  type DeadLetter,
+  DeadLetterSchema,
+  type HeldItem,
+  HeldItemSchema,
+} from "@sallyport/proto/sallyport/bus/v1/bus";
+import { ModelService } from "@sallyport/proto/sallyport/governance/v1/models";
+import { ReviewService } from "@sallyport/proto/sallyport/governance/v1/review";
+import { streams } from "@sallyport/proto/subjects";
+import { type MessageMeta, type Readiness, serve, startHealth } from "@sallyport/runtime";
+import { authenticate } from "./authorise.ts";
+import type { Context } from "./context.ts";
+import { approveModel } from "./handlers/approve-model.ts";
+import { claimItem } from "./handlers/claim-item.ts";
+import { decideItem } from "./handlers/decide-item.ts";
+import { importModel } from "./handlers/import-model.ts";
+import { listItems } from "./handlers/list-items.ts";
+import { listModels } from "./handlers/list-models.ts";
+import { readItem } from "./handlers/read-item.ts";
+import { receiveDeadLetter } from "./handlers/receive-dead-letter.ts";
+import { receiveHeld } from "./handlers/receive-held.ts";
+import { revokeModel } from "./handlers/revoke-model.ts";
+import { startExpiry } from "./item-expiry.ts";
+import { publishPolicy } from "./policy-publisher.ts";
+import { type SignedState, startSignedState } from "./signed-state.ts";
+
+const heldConcurrency = 32;
+const deadConcurrency = 4;
+
+export async function startService(context: Context, signal: AbortSignal): Promise<AsyncDisposable> {
+  await using stack = new AsyncDisposableStack();
+  const { bus, config, confirmer, db, log, outbox, policy } = context;
+  stack.use(db);
+  stack.use(bus);
+  stack.use(outbox);
+  stack.use(confirmer);
+  stack.use(policy);
+  stack.defer(() => context.postModerator.close());
+  stack.defer(() => context.vault.close());
+  const policyProblem = await publishPolicy(context);
+  const state = stack.use(await startSignedState(context));
+  signal.throwIfAborted();
+  consume(context, stack);
+  stack.use(startExpiry(context));
+  stack.use(await serveOperators(context));
+  const ready = () => readiness(context, state, policyProblem);
+  stack.use(await startHealth(config.healthAddress, { ready }));
+  log.info({ grpc: config.grpcAddress }, "listening");
+  signal.throwIfAborted();
+  return stack.move();
+}
+
+function consume(context: Context, stack: AsyncDisposableStack): void {
+  const { bus, confirmer } = context;
+  const [held] = streams.HELD.consumers;
+  const hold = async (item: HeldItem, { msgId }: MessageMeta) => {
+    await receiveHeld(context, item);
+    confirmer.confirm("gateway", msgId);
+  };
+  stack.use(bus.consume("HELD", held, HeldItemSchema, hold, { concurrency: heldConcurrency }));
+  const [dead] = streams.DEAD.consumers;
+  const bury = (letter: DeadLetter, { msgId }: MessageMeta) => receiveDeadLetter(context, letter, msgId);
+  stack.use(bus.consume("DEAD", dead, DeadLetterSchema, bury, { concurrency: deadConcurrency }));
+}
+
+function serveOperators(context: Context) {
+  const { config, log, tls } = context;
+  const who = (call: { bearer: string | undefined }) => authenticate(context, call.bearer);
+  return serve(
+    [
+      {
+        service: ModelService,
+        handlers: {
+          importModel: async (parts, call) => importModel(context, await who(call), parts, call.signal),
+          approveModel: async (request, call) => approveModel(context, await who(call), request),
+          revokeModel: async (request, call) => revokeModel(context, await who(call), request),
+          listModels: async (_, call) => listModels(context, await who(call)),
+        },
+      },
+      {
+        service: ReviewService,
+        handlers: {
+          listItems: async (request, call) => listItems(context, await who(call), request),
+          claimItem: async (request, call) => claimItem(context, await who(call), request),
+          readItem: async (request, call) => readItem(context, await who(call), request, call.signal),
+          decideItem: async (request, call) => decideItem(context, await who(call), request, call.signal),
+        },
+      },
+    ],
+    { address: config.grpcAddress, tls, log },
+  );
+}
+
+async function readiness(context: Context, state: SignedState, policyProblem: string | undefined): Promise<Readiness> {
+  const database = await context.db.query("SELECT 1").then(
+    () => "ok",
+    () => "unreachable",
+  );
+  const checks = {
+    bus: context.bus.connected ? "ok" : "disconnected",
+    database,
+    policy: policyProblem ?? (context.policy.fresh ? "ok" : "stale"),
+    state: state.problem ?? "ok",
+  };
+  return { ready: Object.values(checks).every((check) => check === "ok"), checks };
+}
