@@ -15,6 +15,8 @@ export function readConfig(source: Readonly<Record<string, string | undefined>>)
     trustRootFile: env.file("TRUST_ROOT_FILE"),
     natsUrl: env.url("NATS_URL", { schemes: ["tls", "nats"] }),
     natsNkeySeed: env.secretFile("NATS_NKEY_FILE"),
+    /** Of one request, or of all the texts of one question. Judging is linear: 128 KiB take tens of milliseconds. */
+    maxContentBytes: env.int("MAX_CONTENT_BYTES", { default: 128 * 1_024, min: 1_024, max: 1_024 * 1_024 }),
     /** How long a verdict admits its request. */
     verdictTtlMs: env.duration("VERDICT_TTL", {
       default: defaultVerdictTtlMs,

@@ -29,15 +29,22 @@ export interface Door1Judgement {
   readonly sanitised?: ChatContent;
 }
 
-/** The whole conversation is judged, and each message with who vouches for it. Throws PolicyError without a decision. */
+/**
+ * The whole conversation is judged, names of speakers too, and each message with who vouches for it: two parts a message.
+ * Throws PolicyError without a decision.
+ */
 export function judgeContent(
   engine: PolicyEngine,
   content: ChatContent,
   { identity, model }: Question,
 ): Door1Judgement {
-  const parts = content.messages.map(
-    (message): TextPart => ({ text: message.content, trust: trustOf(message.role, message.trust) }),
-  );
+  const parts = content.messages.flatMap(({ content: text, name, role, trust }): TextPart[] => {
+    const vouched = trustOf(role, trust);
+    return [
+      { text, trust: vouched },
+      { text: name, trust: vouched },
+    ];
+  });
   const judged = judge(engine, { stage: "door1", modality: "text", operation: "chat", identity, model, parts });
   return {
     decision: judged.decision,
@@ -58,8 +65,10 @@ export function toFindings({ findings }: Pick<Judgement, "findings">): Finding[]
 
 function sanitise(content: ChatContent, { edits }: Judgement): ChatContent {
   const sanitised = clone(ChatContentSchema, content);
-  for (const [position, message] of sanitised.messages.entries())
-    message.content = applyEdits(message.content, edits[position] ?? []);
+  for (const [position, message] of sanitised.messages.entries()) {
+    message.content = applyEdits(message.content, edits[2 * position] ?? []);
+    message.name = applyEdits(message.name, edits[2 * position + 1] ?? []);
+  }
   return sanitised;
 }
 

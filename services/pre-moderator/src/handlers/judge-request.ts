@@ -5,6 +5,7 @@ import { type ChatContent, ChatContentSchema } from "@sallyport/proto/sallyport/
 import { Decision, type JudgeRequestRequest } from "@sallyport/proto/sallyport/moderation/v1/moderation";
 import { AppError } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
+import { decided } from "../domain/decided.ts";
 import { judgeContent } from "../domain/judge-content.ts";
 import { signAdmission } from "../domain/statement.ts";
 
@@ -20,9 +21,13 @@ export async function judgeRequest(context: Context, request: JudgeRequestReques
   const { requestId, identity, content: bytes, salt, modelDigest, modelTier } = request;
   if (!identity) throw invalid("identity is missing");
   if (salt.length !== 32) throw invalid("salt must have 32 bytes");
+  if (bytes.length > config.maxContentBytes) {
+    const message = `the request is too long; at most ${config.maxContentBytes} bytes are taken`;
+    throw new AppError("INVALID_ARGUMENT", message, { reason: "CONTENT_TOO_LARGE" });
+  }
   const content = decode(bytes);
   const model = { name: content.model, tier: modelTier };
-  const judged = judgeContent(policy.get(), content, { identity, model });
+  const judged = decided(() => judgeContent(policy.get(), content, { identity, model }));
   const admitted = judged.sanitised ? toBinary(ChatContentSchema, judged.sanitised) : bytes;
   const envelope = signAdmission(signer, judged, {
     ...{ requestId, tenant: identity.tenant, modelDigest },
@@ -50,8 +55,8 @@ function decode(bytes: Uint8Array): ChatContent {
   }
   if (content.messages.length === 0) throw invalid("content has no messages");
   // What door 1 does not know it has not judged: unknown fields would reach the worker unread.
-  if (content.$unknown?.length || content.messages.some((message) => message.$unknown?.length))
-    throw invalid("content has unknown fields");
+  const messages = [content, content.parameters, ...content.messages];
+  if (messages.some((message) => message?.$unknown?.length)) throw invalid("content has unknown fields");
   return content;
 }
 
