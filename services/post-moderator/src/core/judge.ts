@@ -1,7 +1,8 @@
 /** The shared pipeline of packages/policy over a model's text, by the policy that is in force. */
 import { type Finding, roundScore } from "@sallyport/attestation";
-import { type Edit, judge } from "@sallyport/policy";
+import { type Edit, type JudgeInput, type Judgement, judge, type PolicyEngine, PolicyError } from "@sallyport/policy";
 import type { Job } from "@sallyport/proto/sallyport/bus/v1/bus";
+import { AppError } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 
 export interface JudgedOutput {
@@ -15,13 +16,13 @@ export interface JudgedOutput {
 }
 
 /** As many as a statement carries; the strongest come first. */
-const maxFindings = 64;
+export const maxFindings = 64;
 
 /** `reviewFrom`: what ends before it was judged earlier and is context. Throws when no decision can be made. */
 export function judgeOutput({ policy }: Context, job: Job, text: string, reviewFrom: number): JudgedOutput {
   const { tenant = job.tenant, subject = "", groups = [] } = job.identity ?? {};
   const engine = policy.get();
-  const judged = judge(engine, {
+  const judged = decided(engine, {
     stage: "door2",
     modality: "text",
     operation: "chat",
@@ -43,4 +44,14 @@ export function judgeOutput({ policy }: Context, job: Job, text: string, reviewF
     holdMs: judged.obligations.holdMs,
     secondReviewer: judged.obligations.secondReviewer,
   };
+}
+
+/** Without a decision by policy nothing is released: the window is tried again, and the cause goes to the log. */
+function decided(engine: PolicyEngine, input: JudgeInput): Judgement {
+  try {
+    return judge(engine, input);
+  } catch (cause) {
+    if (!(cause instanceof PolicyError)) throw cause;
+    throw new AppError("UNAVAILABLE", "the policy cannot decide right now", { reason: cause.code, cause });
+  }
 }

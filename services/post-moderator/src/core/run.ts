@@ -2,6 +2,7 @@
 import type { KeyObject } from "node:crypto";
 import {
   type Envelope,
+  type Finding,
   type RequestSecret,
   TicketVerifier,
   type TrustBundle,
@@ -22,6 +23,8 @@ export interface Run {
   next: number;
   /** Index of the next verdict, and the digest of the envelope before it. */
   verdict: { index: number; prev: string };
+  /** What made it unclear, once something did: it stays so, whatever the whole looks like. */
+  hold: { findings: readonly Finding[]; holdMs: number; secondReviewer: boolean } | undefined;
   /** streaming; holding (an unclear window was met: the rest is only read); over (denied, failed, cancelled or complete). */
   state: "streaming" | "holding" | "over";
 }
@@ -69,6 +72,7 @@ export async function beginRun(start: Start, runId: string, options: BeginOption
     text,
     next: 1,
     verdict: { index: 0, prev: digest },
+    hold: undefined,
     state: "streaming",
   };
 }

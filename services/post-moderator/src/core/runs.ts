@@ -2,7 +2,8 @@
 import type { Clock } from "@sallyport/runtime";
 import type { Run } from "./run.ts";
 
-const maxRuns = 20_000;
+const maxRuns = 5_000;
+const lookedAt = 4;
 const graceMs = 60_000;
 
 interface Entry {
@@ -27,7 +28,7 @@ export class Runs {
   }
 
   add(run: Run): void {
-    if (this.#entries.size >= maxRuns) this.#forget();
+    this.#forget();
     const { requestId, attempt, deadlineMs } = run.job;
     this.#entries.set(keyOf(requestId, attempt), { run, forgetAtMs: Number(deadlineMs) + graceMs });
   }
@@ -37,11 +38,15 @@ export class Runs {
     for (const { run } of this.#entries.values()) if (run.job.requestId === requestId) run.state = "over";
   }
 
-  /** Those past their time; where none is, the oldest: it can be replayed. */
+  /** Runs end about in the order in which they began: looking at the oldest few each time keeps up. */
   #forget(): void {
     const now = this.#clock.now().getTime();
-    for (const [key, { forgetAtMs }] of this.#entries) if (forgetAtMs < now) this.#entries.delete(key);
-    while (this.#entries.size >= maxRuns) this.#entries.delete(this.#entries.keys().next().value!);
+    let looked = 0;
+    for (const [key, { forgetAtMs }] of this.#entries) {
+      // What is forgotten early can be replayed.
+      if (forgetAtMs < now || this.#entries.size >= maxRuns) this.#entries.delete(key);
+      if (++looked >= lookedAt) return;
+    }
   }
 }
 

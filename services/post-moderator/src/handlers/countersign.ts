@@ -50,6 +50,12 @@ function verify({ trust, clock }: Context, requestId: string, hold: Envelope, re
     const { stage, tenant, modality, attempt, index, prev } = claimed.predicate;
     if (stage !== "door1" && stage !== "door2")
       throw new TicketError("STAGE_UNEXPECTED", "only a door's hold is released");
+    // Of a streamed part nobody has seen the rest: only the whole output is a person's to release.
+    if (stage === "door2" && !claimed.predicate.final) {
+      throw new AppError("PERMISSION_DENIED", "only a hold of the whole output can be released", {
+        reason: "HOLD_NOT_WHOLE",
+      });
+    }
     const about = { trust, requestId, tenant, modality, clock: () => clock.now() };
     const held = verifyLink(hold, about, {
       ...{ stage, attempt, decisions: ["hold" as const] },
@@ -65,6 +71,7 @@ function verify({ trust, clock }: Context, requestId: string, hold: Envelope, re
     });
     return held.statement;
   } catch (error) {
+    if (error instanceof AppError) throw error;
     const reason = error instanceof Error && "code" in error ? String(error.code) : "INVALID";
     const message =
       reason === "HARD_STOP" ? "a hard stop cannot be released by anybody" : "hold and review do not belong together";

@@ -1,11 +1,11 @@
 /** One message of a run: checked for its place, judged with what came before it, answered, and only then acknowledged. */
 import { fromBinary } from "@bufbuild/protobuf";
-import { envelopeDigest, open } from "@sallyport/attestation";
+import { envelopeDigest, type Finding, open } from "@sallyport/attestation";
 import { type Failure, type WindowMessage, WindowMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { type WindowContent, WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { asAppError, type MessageMeta } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
-import { judgeOutput } from "../core/judge.ts";
+import { type JudgedOutput, judgeOutput, maxFindings } from "../core/judge.ts";
 import { publishFailed, publishStarted, publishWindow } from "../core/publish.ts";
 import { beginRun, type Run } from "../core/run.ts";
 
@@ -115,6 +115,7 @@ async function judgeStream(context: Context, run: Run, { content, final, issuedA
       word: { ...place, decision, final: decision === "deny" },
       content: { text: text.slice(from) },
     });
+    if (decision === "hold") run.hold = { findings, holdMs, secondReviewer };
     run.state = decision === "deny" ? "over" : "holding";
     return;
   }
@@ -134,8 +135,8 @@ async function judgeStream(context: Context, run: Run, { content, final, issuedA
 /** Of a held output the whole is judged once more: denied, or sealed for the reviewer. */
 async function judgeWhole(context: Context, run: Run, { content, issuedAtMs }: Window): Promise<void> {
   const judged = judgeOutput(context, run.job, run.text.whole, 0);
-  const { findings, policyDigest, holdMs, secondReviewer } = judged;
-  const options = { holdMs, secondReviewer };
+  const { policyDigest } = judged;
+  const { findings, ...options } = asHeld(run, judged);
   if (judged.decision === "deny") {
     const word = { decision: "deny" as const, findings, policyDigest, issuedAtMs, ...run.verdict, final: true };
     await publishWindow(context, run, { ...options, whole: false, word, content: { text: run.text.whole } });
@@ -153,4 +154,19 @@ async function judgeWhole(context: Context, run: Run, { content, issuedAtMs }: W
   };
   const whole = { text, sanitised: edited, finishReason: content.finishReason, usage: content.usage };
   await publishWindow(context, run, { ...options, whole: true, word, content: whole });
+}
+
+/** What the window showed counts beside what the whole shows: another view of it must not shorten the review. */
+function asHeld({ hold }: Run, judged: JudgedOutput): NonNullable<Run["hold"]> {
+  if (hold === undefined) return judged;
+  const key = ({ code, category, layer }: Finding) => `${code} ${category} ${layer}`;
+  const seen = new Set(judged.findings.map(key));
+  const added = hold.findings.filter((finding) => !seen.has(key(finding)));
+  const findings = judged.decision === "hold" ? [...judged.findings, ...added] : [...added, ...judged.findings];
+  const waits = [hold.holdMs, judged.holdMs].filter((ms) => ms > 0);
+  return {
+    findings: findings.slice(0, maxFindings),
+    holdMs: waits.length > 0 ? Math.min(...waits) : 0,
+    secondReviewer: hold.secondReviewer || judged.secondReviewer,
+  };
 }
