@@ -1,11 +1,10 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { defaultHome, openHome, REPOSITORY } from "./home.ts";
 import { findNatsServer } from "./nats-server/find.ts";
 
 const REPORT_DIR = join(REPOSITORY, ".turbo", "reports");
-const REPORT_FILE = join(REPORT_DIR, "vitest.json");
 /** `generate` is for authors: here `check` fails when what is committed is not what it would make. */
 const CHECKS = ["check", "lint", "build"];
 const OPTIONS = ["--env-mode=loose", "--no-update-notifier", "--log-order=stream", "--concurrency=2", "--continue"];
@@ -26,7 +25,7 @@ export async function runGate(paths: readonly string[]): Promise<number> {
   const checks = paths.length > 0 ? 0 : await run("turbo", ["run", ...CHECKS, ...OPTIONS]);
   const tests = paths.length > 0 ? await runTests(paths) : await testAll();
   if (checks !== 0) console.log("The checks failed: see their output above the tests'.");
-  const { passed, failed, skipped } = readCounts(REPORT_FILE);
+  const { passed, failed, skipped } = readCounts(REPORT_DIR);
   console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
   // A gate that ran no test has not passed.
   return checks || tests || (failed > 0 || passed === 0 ? 1 : 0);
@@ -38,15 +37,40 @@ async function testAll(): Promise<number> {
   return run("turbo", ["run", "test", ...OPTIONS]);
 }
 
-/** vitest with its own output for people and its JSON report for the count. */
-export function runTests(paths: readonly string[]): Promise<number> {
-  const reports = ["--reporter=default", "--reporter=json", `--outputFile.json=${REPORT_FILE}`];
-  return run("vitest", ["run", ...reports, ...paths]);
+/** Tests that boot a whole platform have the machine to themselves; the others share it. */
+const PARTS = {
+  units: ["--exclude", "infra/**", "--exclude", "test/**"],
+  system: ["proto", "packages", "services", "models"]
+    .flatMap((dir) => ["--exclude", `${dir}/**`])
+    .concat("--no-file-parallelism"),
+};
+
+/** vitest with its own output for people and a JSON report for the count; without paths everything, in two parts. */
+export async function runTests(paths: readonly string[]): Promise<number> {
+  if (paths.length > 0) return vitest("paths", paths);
+  const units = await vitest("units", PARTS.units);
+  const system = await vitest("system", PARTS.system);
+  return units || system;
 }
 
-/** Sums a report of vitest's JSON reporter; a file that could not be loaded counts as one failed test. */
-export function readCounts(file: string): Counts {
-  if (!existsSync(file)) return { passed: 0, failed: 0, skipped: 0 };
+function vitest(part: string, args: readonly string[]): Promise<number> {
+  const reports = ["--reporter=default", "--reporter=json", `--outputFile.json=${join(REPORT_DIR, `${part}.json`)}`];
+  return run("vitest", ["run", ...reports, ...args]);
+}
+
+/** Sums the reports of vitest's JSON reporter in a folder; a file that could not be loaded counts as one failed test. */
+export function readCounts(dir: string): Counts {
+  const sum = { passed: 0, failed: 0, skipped: 0 };
+  for (const name of readdirSync(dir).filter((file) => file.endsWith(".json"))) {
+    const { passed, failed, skipped } = readReport(join(dir, name));
+    sum.passed += passed;
+    sum.failed += failed;
+    sum.skipped += skipped;
+  }
+  return sum;
+}
+
+function readReport(file: string): Counts {
   const report = JSON.parse(readFileSync(file, "utf8")) as {
     numPassedTests: number;
     numFailedTests: number;

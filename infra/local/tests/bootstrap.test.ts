@@ -91,18 +91,14 @@ describe("the lock file", () => {
   });
 });
 
-test("the gate's count: a file that does not load counts as failed, no report as no test", () => {
-  const file = join(clone, "report.json");
+test("the gate's count: all reports together, a file that does not load is a failure, no report is no test", () => {
+  const dir = join(clone, "reports");
+  mkdirSync(dir);
+  expect(readCounts(dir)).toEqual({ passed: 0, failed: 0, skipped: 0 });
   const broken = { status: "failed", assertionResults: [] };
   const fine = { status: "passed", assertionResults: [{ status: "passed" }] };
-  const report = {
-    numPassedTests: 3,
-    numFailedTests: 1,
-    numPendingTests: 2,
-    numTodoTests: 1,
-    testResults: [broken, fine],
-  };
-  writeFileSync(file, JSON.stringify(report));
-  expect(readCounts(file)).toEqual({ passed: 3, failed: 2, skipped: 3 });
-  expect(readCounts(join(clone, "none.json"))).toEqual({ passed: 0, failed: 0, skipped: 0 });
+  const report = { numPassedTests: 3, numFailedTests: 1, numPendingTests: 2, numTodoTests: 1 };
+  writeFileSync(join(dir, "units.json"), JSON.stringify({ ...report, testResults: [broken, fine] }));
+  writeFileSync(join(dir, "system.json"), JSON.stringify({ ...report, testResults: [fine] }));
+  expect(readCounts(dir)).toEqual({ passed: 6, failed: 3, skipped: 6 });
 });
