@@ -1,9 +1,10 @@
 import { generateKeyPairSync } from "node:crypto";
 import { copyFileSync } from "node:fs";
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { createSigner, decodeStatement, seal, signStatement } from "@sallyport/attestation";
 import { AdmissionSchema } from "@sallyport/proto/sallyport/attestation/v1/attestation";
 import { DeadLetterSchema, type Job, type WindowMessage } from "@sallyport/proto/sallyport/bus/v1/bus";
+import { ChatContentSchema, Role } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { ownConsumers, subjects } from "@sallyport/proto/subjects";
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -90,7 +91,8 @@ test("a job that nobody admitted is never run: it ends as ADMISSION_INVALID and 
   const swapped = await request();
   const { requestId } = swapped.job;
   const context = { requestId, kind: "prompt" as const, attempt: 0, index: 0 };
-  const prompt = seal(swapped.secret, context, new TextEncoder().encode("something else"));
+  const chat = create(ChatContentSchema, { model: name, messages: [{ role: Role.USER, content: "something else" }] });
+  const prompt = seal(swapped.secret, context, toBinary(ChatContentSchema, chat));
   await submit(platform, { ...swapped.job, prompt });
   expect(failureOf(await finished(platform, requestId))).toMatchObject({ code: "ADMISSION_INVALID" });
   const control = await request();
