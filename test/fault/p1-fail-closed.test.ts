@@ -7,6 +7,7 @@ import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   bootPlatform,
+  brake,
   type Call,
   chatByGrpc,
   chatBySse,
@@ -33,7 +34,9 @@ let beforeMarker: string;
 const total = { faults: 0, calls: 0, heard: 0, leaked: 0, answered: 0, refused: 0 };
 
 beforeAll(async () => {
-  sallyport = await bootPlatform("fault", { extraEnv: { gateway: timeouts } });
+  sallyport = await bootPlatform("fault", {
+    extraEnv: { gateway: timeouts, "inference-worker": { ENGINE_SEQUENCES: "6" } },
+  });
   clients = grpcClients(sallyport.platform);
   beforeMarker = (await byGrpc(denied).done).text;
 }, 180_000);
@@ -91,9 +94,14 @@ function expectAnswered(call: Call, part: Part): void {
 async function failWhileStreaming(part: Part, mode: Mode): Promise<void> {
   const { platform } = sallyport;
   await control();
-  const { stories, stopped } = await startStreams();
+  const letGo = brake(platform.service("inference-worker").pid!);
+  const { stories, stopped } = await startStreams().catch((error) => {
+    letGo();
+    throw error;
+  });
   const asking = byGrpc(short);
 
+  letGo();
   const fault = inject(platform, part, mode);
   const midStream = stories.map((call) => ({ windows: call.windows.length > 0, ended: call.ended }));
   const midRequest = !asking.ended;

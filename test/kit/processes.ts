@@ -22,6 +22,28 @@ export function freeze(pid: number): () => void {
   };
 }
 
+/**
+ * Slows down what `pid` started (not itself) to about a tenth, until the result is called: the pilot model says a story in
+ * a blink, and a fault has to hit the middle of it.
+ */
+export function brake(pid: number): () => void {
+  const children = processTree(pid).slice(1);
+  if (children.length === 0) throw new Error(`process ${pid} has no children to slow down`);
+  let stopped = false;
+  const turn = () => {
+    stopped = !stopped;
+    for (const child of children) signal(child, stopped ? "SIGSTOP" : "SIGCONT");
+    timer = setTimeout(turn, stopped ? brakedMs : runningMs);
+  };
+  let timer = setTimeout(turn, 0);
+  return () => {
+    clearTimeout(timer);
+    for (const child of children) signal(child, "SIGCONT");
+  };
+}
+const brakedMs = 45;
+const runningMs = 5;
+
 export function isFrozen(pid: number): boolean {
   return execFileSync("ps", ["-o", "stat=", "-p", String(pid)], { encoding: "utf8" }).startsWith("T");
 }

@@ -1,4 +1,5 @@
 /** Callers of every kind at once, for as long as they are asked to: what a working day throws at the platform. */
+import { waitFor } from "@sallyport/runtime/testing";
 import { type Ask, type Call, chatByGrpc, chatBySse, type grpcClients, type TestPlatform } from "../../kit/index.ts";
 
 type Expected = "released" | "blocked" | "held" | "cancelled";
@@ -81,15 +82,17 @@ export class Load {
     const call = bySse
       ? chatBySse(this.#sallyport, ask, options)
       : chatByGrpc(this.#sallyport, this.#clients, ask, options);
-    if (expected === "cancelled")
-      void call.firstWindow().then(
-        () => gone.abort(),
-        () => {},
-      );
+    if (expected === "cancelled") void leave(call, this.#random() < 0.5).then(() => gone.abort());
     const begun = { expected, call };
     this.calls.push(begun);
     return begun;
   }
+}
+
+/** Resolves when it is time to go: as soon as the request is accepted, or with its first words. */
+async function leave(call: Call, early: boolean): Promise<void> {
+  const heard = () => call.ended || (early ? call.requestId !== undefined : call.windows.length > 0);
+  await waitFor("something to leave from", heard, { timeoutMs: 60_000, everyMs: 2 }).catch(() => {});
 }
 
 /** Small and good enough to deal cards; the same seed deals the same ones. */
