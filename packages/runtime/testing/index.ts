@@ -1,4 +1,5 @@
 export * from "./certificates.ts";
+export * from "./issuer.ts";
 export * from "./nats.ts";
 export * from "./pki.ts";
 export * from "./postgres.ts";

@@ -6,6 +6,7 @@ export interface ServerCommand {
   command: string;
   args: readonly string[];
   user?: { uid: number; gid: number };
+  env?: Readonly<Record<string, string>>;
   /** Resolves with true once the server serves. */
   ready: () => Promise<boolean>;
 }
@@ -31,7 +32,7 @@ export class ServerProcess implements AsyncDisposable {
   /** Throws with the server's last words when it does not come up. */
   async start(): Promise<void> {
     const { command, args, user, ready } = this.#spec;
-    const env = { PATH: process.env.PATH, LC_ALL: "C", TZ: "UTC" };
+    const env = { PATH: process.env.PATH, LC_ALL: "C", TZ: "UTC", ...this.#spec.env };
     this.#output = "";
     const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env, cwd: "/", ...user });
     this.#child = child;
