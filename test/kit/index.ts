@@ -35,7 +35,7 @@ const blocks = {
 } as const;
 
 /** Which services to start and with what environment; the rest is as `npm start` has it. */
-export type BootOptions = Pick<PlatformOptions, "services" | "pilotModel" | "extraEnv">;
+export type BootOptions = Pick<PlatformOptions, "services" | "pilotModel" | "extraEnv" | "policyBundleDir">;
 
 export async function bootPlatform(block: keyof typeof blocks, options: BootOptions = {}): Promise<TestPlatform> {
   const home = mkdtempSync(join(tmpdir(), `sallyport-${block}-`));

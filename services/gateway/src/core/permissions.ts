@@ -24,13 +24,13 @@ export interface Resource {
 }
 
 export function authorize({ policy }: Context, identity: CallerIdentity, action: string, resource: Resource): void {
-  const { allow } = policy
+  const { allow, reason } = policy
     .get()
     .authorize({ action, identity: { ...identity, groups: [...identity.groups] }, resource });
   if (allow) return;
   throw new AppError(
     "PERMISSION_DENIED",
-    `your groups do not allow ${action} here; ask your administrator for the role`,
+    `your groups do not allow ${action} here (${reason}); ask your administrator for the role`,
     { reason: "NOT_AUTHORISED" },
   );
 }
