@@ -1,8 +1,8 @@
 import { type FoldFacts, fold } from "./fold.ts";
 import { join } from "./join.ts";
 import type { MappedText } from "./mapped-text.ts";
-import { deleet, skeleton } from "./skeleton.ts";
-import { squash, words } from "./words.ts";
+import { deleet, skeleton, squash } from "./skeleton.ts";
+import { words } from "./words.ts";
 
 export type { FoldFacts } from "./fold.ts";
 export { type MappedText, toText } from "./mapped-text.ts";
@@ -50,7 +50,7 @@ export function normalise(original: string): Normalised {
     views.push({ name: "joined", text: words(deleet(joined.joined).text) });
     views.push({ name: "spaced", text: words(deleet(joined.spaced, true).text) });
   }
-  views.push({ name: "squashed", text: squash(deleet(skeletal.text, true).text) });
+  views.push({ name: "squashed", text: squash(skeletal.text) });
   if (folded.facts.tags > 0) views.push({ name: "tags", text: words(lowerCase(folded.tags)) });
   return {
     original,
@@ -84,6 +84,6 @@ export function patternForms(pattern: string): PatternForms {
     folded: words(base),
     leet: words(deleet(skeletal).text),
     joined: words(deleet(join(skeletal).joined).text),
-    squashed: squash(deleet(skeletal, true).text),
+    squashed: squash(skeletal),
   };
 }

@@ -1,4 +1,4 @@
-import { UnitClass, unitClasses } from "./classes.ts";
+import { isWord, UnitClass, unitClasses } from "./classes.ts";
 import { confusableOf } from "./confusables.ts";
 import leet from "./data/leet.json" with { type: "json" };
 import { type MappedText, MappedTextBuilder } from "./mapped-text.ts";
@@ -15,6 +15,7 @@ function unitTable(entries: Record<string, string>): Uint16Array {
 
 /** Replaces look-alike letters by the ASCII letters they imitate (UTS #39 skeleton, ASCII part only). */
 export function skeleton(base: MappedText): { text: MappedText; changed: boolean } {
+  if (isAscii(base)) return { text: base, changed: false };
   let changed = false;
   const out = new MappedTextBuilder(base.length);
   for (let i = 0; i < base.length; i++) {
@@ -40,6 +41,25 @@ export function skeleton(base: MappedText): { text: MappedText; changed: boolean
     if (pair) i++;
   }
   return changed ? { text: out, changed } : { text: base, changed };
+}
+
+function isAscii({ units, length }: MappedText): boolean {
+  for (let i = 0; i < length; i++) if ((units[i] as number) >= 0x80) return false;
+  return true;
+}
+
+/**
+ * Letters and digits only, everything between them dropped, and every digit that can stand for a letter taken for one:
+ * for long patterns, which mean something even so.
+ */
+export function squash(text: MappedText): MappedText {
+  const out = new MappedTextBuilder(text.length);
+  for (let i = 0; i < text.length; i++) {
+    const mapped = leetUnit(text, i, text.length);
+    if (!isWord(unitClasses[mapped] as number)) continue;
+    out.push(leetLetters[mapped] || mapped, text.starts[i] as number, text.ends[i] as number);
+  }
+  return out;
 }
 
 /**

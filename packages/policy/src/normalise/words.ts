@@ -26,13 +26,3 @@ export function words(text: MappedText): MappedText {
   out.pushGap(Number.MAX_SAFE_INTEGER);
   return out;
 }
-
-/** Letters and digits only, everything between them dropped. */
-export function squash(text: MappedText): MappedText {
-  const out = new MappedTextBuilder(text.length);
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.units[i] as number;
-    if (isWord(unitClasses[unit] as number)) out.push(unit, text.starts[i] as number, text.ends[i] as number);
-  }
-  return out;
-}
