@@ -75,9 +75,9 @@ export class RunOutput {
 
   async #publish(body: Body, final: boolean, untilMs: number, signal?: AbortSignal): Promise<void> {
     const { bus, clock, job, runId, traceparent } = this.#options;
-    const { requestId, attempt } = job;
+    const { requestId, attempt, gatewayId } = job;
     const index = this.#index;
-    const message = { requestId, attempt, index, final, runId, body };
+    const message = { requestId, attempt, index, final, runId, gatewayId, body };
     const msgId = `${requestId}.${attempt}.${runId}.${index}`;
     const subject = subjects.window(requestId);
     while (true) {

@@ -1,7 +1,7 @@
 /** Door 2's word on its way to the gateway that owns the request. */
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { saltedDigest, seal } from "@sallyport/attestation";
-import { type VerdictMessage, VerdictMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
+import { type Job, type VerdictMessage, VerdictMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { type WindowContent, WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
 import { subjects } from "@sallyport/proto/subjects";
@@ -47,18 +47,25 @@ export async function publishWindow(
     policyDigest: word.policyDigest,
   };
   const name = whole ? "whole" : word.decision;
-  await send(context, run, { index: word.index, body: { case: "window", value: window } }, `${word.index}.${name}`);
+  await send(context, run.job, { index: word.index, body: { case: "window", value: window } }, `${word.index}.${name}`);
   return envelope;
 }
 
 export function publishStarted(context: Context, run: Run): Promise<void> {
-  return send(context, run, { index: 0, body: { case: "started", value: run.claim } }, "0.started");
+  return send(context, run.job, { index: 0, body: { case: "started", value: run.claim } }, "0.started");
 }
 
 type Body = Pick<VerdictMessage, "index"> & { body: MessageInitShape<typeof VerdictMessageSchema>["body"] };
 
-async function send(context: Context, run: Run, message: Body, id: string): Promise<void> {
-  const { requestId, attempt, gatewayId } = run.job;
+/** Whose attempt, and which gateway waits for it. */
+export type Route = Pick<Job, "requestId" | "attempt" | "gatewayId">;
+
+async function send(
+  context: Context,
+  { requestId, attempt, gatewayId }: Route,
+  message: Body,
+  id: string,
+): Promise<void> {
   const subject = subjects.verdict(gatewayId, requestId);
   const verdict = { requestId, attempt, ...message };
   await context.bus.publish("VERDICTS", subject, VerdictMessageSchema, verdict, {
@@ -68,10 +75,10 @@ async function send(context: Context, run: Run, message: Body, id: string): Prom
 
 export function publishFailed(
   context: Context,
-  run: Run,
+  route: Route,
   failure: { code: string; retryable: boolean; message: string },
 ): Promise<void> {
-  return send(context, run, { index: 0, body: { case: "failed", value: failure } }, `0.failed`);
+  return send(context, route, { index: 0, body: { case: "failed", value: failure } }, `0.failed`);
 }
 
 export type { WindowContent };

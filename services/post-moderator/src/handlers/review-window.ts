@@ -23,18 +23,20 @@ export async function reviewWindow(context: Context, message: WindowMessage, met
         await step(context, earlier.message, earlier.meta);
     }
     run = runs.get(message.requestId, message.attempt);
-    // Its beginning is gone from the bus: the gateway's reconciler will notice that nothing comes.
-    if (!run || run.next < message.index)
-      return context.log.warn(
-        { requestId: message.requestId, attempt: message.attempt },
-        "a run without its beginning",
-      );
+    // Its beginning is gone from the bus: nothing of it can be judged.
+    if ((!run || run.next < message.index) && message.body.case !== "failure") {
+      const gone = { code: "ATTEMPT_LOST", retryable: true, message: "the run's beginning is gone from the bus" };
+      return loseAttempt(context, run, message, gone);
+    }
   }
   await step(context, message, meta);
 }
 
 async function step(context: Context, message: WindowMessage, meta: Meta): Promise<void> {
   const run = context.runs.get(message.requestId, message.attempt);
+  // A worker that took over, or could not begin: it tells of the attempt, not of the run that was read here.
+  if (message.body.case === "failure" && run?.runId !== message.runId)
+    return loseAttempt(context, run, message, message.body.value);
   if (!run) return message.body.case === "start" ? begin(context, message) : undefined;
   // Another run of the same attempt, a message seen before, or a run that is over: nothing of it counts.
   if (run.runId !== message.runId || run.state === "over" || message.index !== run.next) return;
@@ -62,12 +64,26 @@ async function begin(context: Context, message: WindowMessage): Promise<void> {
     if (asAppError(error).code === "UNAVAILABLE") throw error;
     // A run that cannot be verified is not judged, and so never released.
     context.log.error({ err: error, requestId: message.requestId, attempt: message.attempt }, "run refused");
+    const refused = { code: "RUN_REFUSED", retryable: false, message: "the run's admission or claim does not verify" };
+    await publishFailed(context, message, refused);
   }
 }
 
 async function fail(context: Context, run: Run, { code, retryable, message }: Failure): Promise<void> {
-  await publishFailed(context, run, { code, retryable, message });
+  await publishFailed(context, run.job, { code, retryable, message });
   run.state = "over";
+}
+
+async function loseAttempt(
+  context: Context,
+  run: Run | undefined,
+  route: WindowMessage,
+  failure: Pick<Failure, "code" | "retryable" | "message">,
+): Promise<void> {
+  if (run?.state === "over") return;
+  const { code, retryable, message } = failure;
+  await publishFailed(context, route, { code, retryable, message });
+  if (run) run.state = "over";
 }
 
 async function judge(
