@@ -105,6 +105,7 @@ export async function testPlatform() {
     }>;
   return {
     ...{ env, postgres, nats, keys, storeDir, bundleDir, start, models, reviews, ready, log },
+    auditAddress: audit.GRPC_ADDRESS,
     postModerator: neighbours[0],
     audit: neighbours[1],
     token: issuer.token,
