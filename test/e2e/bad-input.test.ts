@@ -66,8 +66,8 @@ const cases: Case[] = [
   {
     name: "a model name that is a path",
     body: { ...hello, model: "../../etc/passwd" },
-    status: 404,
-    code: "model_not_found",
+    status: 400,
+    code: "invalid_field",
   },
   {
     name: "a huge prompt",
