@@ -8,7 +8,16 @@ import { subjects } from "@sallyport/proto/subjects";
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Door2, type Platform, startPlatform } from "./fixtures/platform.ts";
-import { admit, beginRun, release, say, sayFailure, verdictsOf, windowVerdicts } from "./fixtures/requests.ts";
+import {
+  admit,
+  beginRun,
+  type RunOptions,
+  release,
+  say,
+  sayFailure,
+  verdictsOf,
+  windowVerdicts,
+} from "./fixtures/requests.ts";
 
 let platform: Platform;
 let door2: Door2;
@@ -161,16 +170,25 @@ describe("refusal", () => {
 });
 
 describe("what is not believed", () => {
-  async function expectSilence(options: Parameters<typeof beginRun>[1]): Promise<void> {
+  test.each([
+    ["a claim of a model that is not approved", { modelDigest: "6b".repeat(32) }],
+    ["a claim that another service signed", { claimedBy: "pre-moderator" }],
+  ] satisfies [string, RunOptions][])("%s: nothing is judged, and the gateway is told", async (_, options) => {
     const run = await beginRun(platform, options);
     await say(platform, run, "Text.", true);
     const control = await beginRun(platform);
     await say(platform, control, "Text.", true);
     await windowVerdicts(platform, control, 1);
-    expect(await verdictsOf(platform, run)).toEqual([]);
-  }
+    const words = (await verdictsOf(platform, run)).map(({ body }) => body);
+    expect(words).toMatchObject([{ case: "failed", value: { retryable: false } }]);
+  });
 
-  test("a claim of a model that is not approved", () => expectSilence({ modelDigest: "6b".repeat(32) }));
+  test("a run whose beginning is gone is reported as lost", async () => {
+    const run = await beginRun(platform, { withoutStart: true });
+    await say(platform, run, "In the middle. ");
+    const lost = await waitFor("the loss", async () => (await verdictsOf(platform, run))[0]);
+    expect(lost.body).toMatchObject({ case: "failed", value: { code: "ATTEMPT_LOST", retryable: true } });
+  });
 
   test("windows of another run of the same attempt are never mixed in", async () => {
     const run = await beginRun(platform);
