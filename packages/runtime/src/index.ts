@@ -11,6 +11,7 @@ export { isLoopback, parseIssuers } from "./jwks.ts";
 export * from "./keys.ts";
 export * from "./lifecycle.ts";
 export * from "./logger.ts";
+export * from "./service-config.ts";
 export * from "./state.ts";
 export * from "./tls.ts";
 export * from "./trace.ts";

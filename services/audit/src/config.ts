@@ -1,26 +1,19 @@
 /** Environment → one frozen configuration; the only reader of process.env. */
-import { parseIssuers, readEnv } from "@sallyport/runtime";
+import { callerConfig, databaseConfig, readEnv, serviceConfig } from "@sallyport/runtime";
 
 export function readConfig(source: Readonly<Record<string, string | undefined>>) {
   return readEnv(source, (env) => ({
-    logLevel: env.oneOf("LOG_LEVEL", ["debug", "info", "warn", "error"], { default: "info" }),
-    healthAddress: env.address("HEALTH_ADDRESS"),
+    ...serviceConfig(env),
     /** AuditService: TLS, callers with tokens. */
     grpcAddress: env.address("GRPC_ADDRESS"),
     /** ReceiptService and VaultService: mTLS. */
     internalGrpcAddress: env.address("INTERNAL_GRPC_ADDRESS"),
     /** tlog-tiles: plain HTTP on a loopback address, HTTPS on any other. */
     httpAddress: env.address("HTTP_ADDRESS"),
-    tls: { certFile: env.file("TLS_CERT_FILE"), keyFile: env.file("TLS_KEY_FILE"), caFile: env.file("TLS_CA_FILE") },
     signingKeyFile: env.file("SIGNING_KEY_FILE"),
     encryptionKeyFile: env.file("ENCRYPTION_KEY_FILE"),
-    trustBundleFile: env.file("TRUST_BUNDLE_FILE"),
-    trustRootFile: env.file("TRUST_ROOT_FILE"),
-    natsUrl: env.url("NATS_URL", { schemes: ["tls", "nats"] }),
-    natsNkeySeed: env.secretFile("NATS_NKEY_FILE"),
-    databaseUrl: env.url("DATABASE_URL", { schemes: ["postgres", "postgresql"] }),
-    databasePasswordFile: env.file("DATABASE_PASSWORD_FILE"),
-    issuers: env.json("OIDC_ISSUERS", parseIssuers),
+    ...databaseConfig(env),
+    ...callerConfig(env),
     logOrigin: env.string("LOG_ORIGIN", { pattern: /^[^\s+]{1,256}$/ }),
     vaultMasterKey: env.secretFile("VAULT_MASTER_KEY_FILE"),
   }));

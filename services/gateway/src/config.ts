@@ -1,5 +1,5 @@
 /** Environment → one frozen configuration; the only reader of process.env. */
-import { parseIssuers, readEnv } from "@sallyport/runtime";
+import { callerConfig, databaseConfig, readEnv, serviceConfig } from "@sallyport/runtime";
 
 const secondMs = 1_000;
 const defaultRequestDeadlineMs = 120 * secondMs;
@@ -8,20 +8,13 @@ const defaultStallMs = 20 * secondMs;
 
 export function readConfig(source: Readonly<Record<string, string | undefined>>) {
   return readEnv(source, (env) => ({
-    logLevel: env.oneOf("LOG_LEVEL", ["debug", "info", "warn", "error"], { default: "info" }),
-    healthAddress: env.address("HEALTH_ADDRESS"),
+    ...serviceConfig(env),
     grpcAddress: env.address("GRPC_ADDRESS"),
     httpAddress: env.address("HTTP_ADDRESS"),
     gatewayId: env.string("GATEWAY_ID", { default: "gw-0", pattern: /^[a-z0-9-]{1,32}$/ }),
-    tls: { certFile: env.file("TLS_CERT_FILE"), keyFile: env.file("TLS_KEY_FILE"), caFile: env.file("TLS_CA_FILE") },
     encryptionKeyFile: env.file("ENCRYPTION_KEY_FILE"),
-    trustBundleFile: env.file("TRUST_BUNDLE_FILE"),
-    trustRootFile: env.file("TRUST_ROOT_FILE"),
-    natsUrl: env.url("NATS_URL", { schemes: ["tls", "nats"] }),
-    natsNkeySeed: env.secretFile("NATS_NKEY_FILE"),
-    databaseUrl: env.url("DATABASE_URL", { schemes: ["postgres", "postgresql"] }),
-    databasePasswordFile: env.file("DATABASE_PASSWORD_FILE"),
-    issuers: env.json("OIDC_ISSUERS", parseIssuers),
+    ...databaseConfig(env),
+    ...callerConfig(env),
     preModeratorAddress: env.address("PRE_MODERATOR_ADDRESS"),
     auditAddress: env.address("AUDIT_ADDRESS"),
     limits: {

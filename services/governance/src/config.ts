@@ -1,5 +1,5 @@
 /** Environment → one frozen configuration; the only reader of process.env. */
-import { parseIssuers, readEnv } from "@sallyport/runtime";
+import { callerConfig, databaseConfig, readEnv, serviceConfig } from "@sallyport/runtime";
 
 const secondMs = 1_000;
 const minuteMs = 60 * secondMs;
@@ -8,18 +8,11 @@ const gibibyte = 1024 * mebibyte;
 
 export function readConfig(source: Readonly<Record<string, string | undefined>>) {
   return readEnv(source, (env) => ({
-    logLevel: env.oneOf("LOG_LEVEL", ["debug", "info", "warn", "error"], { default: "info" }),
-    healthAddress: env.address("HEALTH_ADDRESS"),
+    ...serviceConfig(env),
     grpcAddress: env.address("GRPC_ADDRESS"),
-    tls: { certFile: env.file("TLS_CERT_FILE"), keyFile: env.file("TLS_KEY_FILE"), caFile: env.file("TLS_CA_FILE") },
     signingKeyFile: env.file("SIGNING_KEY_FILE"),
-    trustBundleFile: env.file("TRUST_BUNDLE_FILE"),
-    trustRootFile: env.file("TRUST_ROOT_FILE"),
-    natsUrl: env.url("NATS_URL", { schemes: ["tls", "nats"] }),
-    natsNkeySeed: env.secretFile("NATS_NKEY_FILE"),
-    databaseUrl: env.url("DATABASE_URL", { schemes: ["postgres", "postgresql"] }),
-    databasePasswordFile: env.file("DATABASE_PASSWORD_FILE"),
-    issuers: env.json("OIDC_ISSUERS", parseIssuers),
+    ...databaseConfig(env),
+    ...callerConfig(env),
     postModeratorAddress: env.address("POST_MODERATOR_ADDRESS"),
     /** Its internal address: the vault. */
     auditAddress: env.address("AUDIT_ADDRESS"),

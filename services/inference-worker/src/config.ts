@@ -1,6 +1,6 @@
 /** Environment → one frozen configuration; the only reader of process.env. */
 import { fileURLToPath } from "node:url";
-import { readEnv } from "@sallyport/runtime";
+import { readEnv, serviceConfig } from "@sallyport/runtime";
 
 const secondMs = 1_000;
 const minuteMs = 60 * secondMs;
@@ -8,15 +8,9 @@ const shippedGuardPrompt = fileURLToPath(new URL("../prompts/guard.txt", import.
 
 export function readConfig(source: Readonly<Record<string, string | undefined>>) {
   return readEnv(source, (env) => ({
-    logLevel: env.oneOf("LOG_LEVEL", ["debug", "info", "warn", "error"], { default: "info" }),
-    healthAddress: env.address("HEALTH_ADDRESS"),
-    tls: { certFile: env.file("TLS_CERT_FILE"), keyFile: env.file("TLS_KEY_FILE"), caFile: env.file("TLS_CA_FILE") },
+    ...serviceConfig(env),
     signingKeyFile: env.file("SIGNING_KEY_FILE"),
     encryptionKeyFile: env.file("ENCRYPTION_KEY_FILE"),
-    trustBundleFile: env.file("TRUST_BUNDLE_FILE"),
-    trustRootFile: env.file("TRUST_ROOT_FILE"),
-    natsUrl: env.url("NATS_URL", { schemes: ["tls", "nats"] }),
-    natsNkeySeed: env.secretFile("NATS_NKEY_FILE"),
     modelStoreDir: env.directory("MODEL_STORE_DIR"),
     remoteEndpoints: env.json("REMOTE_ENDPOINTS", readEndpoints, { default: {} }),
     guardPromptFile: env.has("GUARD_PROMPT_FILE") ? env.file("GUARD_PROMPT_FILE") : shippedGuardPrompt,

@@ -1,21 +1,15 @@
 /** Environment → one frozen configuration; the only reader of process.env. */
-import { readEnv } from "@sallyport/runtime";
+import { readEnv, serviceConfig } from "@sallyport/runtime";
 
 const secondMs = 1_000;
 const defaultTicketTtlMs = 60 * secondMs;
 
 export function readConfig(source: Readonly<Record<string, string | undefined>>) {
   return readEnv(source, (env) => ({
-    logLevel: env.oneOf("LOG_LEVEL", ["debug", "info", "warn", "error"], { default: "info" }),
-    healthAddress: env.address("HEALTH_ADDRESS"),
+    ...serviceConfig(env),
     grpcAddress: env.address("GRPC_ADDRESS"),
-    tls: { certFile: env.file("TLS_CERT_FILE"), keyFile: env.file("TLS_KEY_FILE"), caFile: env.file("TLS_CA_FILE") },
     signingKeyFile: env.file("SIGNING_KEY_FILE"),
     encryptionKeyFile: env.file("ENCRYPTION_KEY_FILE"),
-    trustBundleFile: env.file("TRUST_BUNDLE_FILE"),
-    trustRootFile: env.file("TRUST_ROOT_FILE"),
-    natsUrl: env.url("NATS_URL", { schemes: ["tls", "nats"] }),
-    natsNkeySeed: env.secretFile("NATS_NKEY_FILE"),
     /** How long a release ticket is good for. */
     ticketTtlMs: env.duration("TICKET_TTL", { default: defaultTicketTtlMs, minMs: secondMs, maxMs: 600 * secondMs }),
     /** Requests whose windows are judged at the same time, for each partition. */
