@@ -34,6 +34,8 @@ const voicingMarks = /[\u3099\u309a]/u;
 const symbolPlaceholder = "\ufffc";
 const maxFixpointSteps = 4;
 const cacheLimit = 65_536;
+/** A character that stands for a whole phrase disguises nothing, and would let a text grow many times over. */
+const maxExpansion = 8;
 
 interface Entry {
   visible: string;
@@ -99,6 +101,9 @@ function describe(point: number): Entry {
   if (bidiPattern.test(char)) return { visible: "", base: "", kind: "bidi" };
   if (invisiblePattern.test(char) && !keptControls.test(char)) return { visible: "", base: "", kind: "invisible" };
   if (/^[\p{Mn}\p{Me}]$/u.test(char) && !voicingMarks.test(char)) return { visible: char, base: "", kind: "mark" };
+  if (char.normalize("NFKD").length > maxExpansion) {
+    return { visible: symbolPlaceholder, base: symbolPlaceholder, kind: "text" };
+  }
   const visible = char.normalize("NFKC").replace(/[\p{Cf}\p{Cc}]/gu, (c) => (keptControls.test(c) ? c : ""));
   return { visible, base: foldPoint(char), kind: "text" };
 }

@@ -50,7 +50,7 @@ describe("normalise", () => {
       if (once !== "" && toText(fold(once).base) !== once) wrong.push(point.toString(16));
     }
     expect(wrong).toEqual([]);
-  }, 60_000);
+  }, 180_000);
 
   it("folds to a fixed point, for any text", () => {
     fc.assert(
@@ -130,7 +130,7 @@ describe("normalise", () => {
       // Eight times the length may take up to four times eight: far from the 64 of quadratic growth.
       expect(large, JSON.stringify(kind)).toBeLessThan(Math.max(32 * small, 1000));
     }
-  }, 60_000);
+  }, 180_000);
 });
 
 function time(run: () => unknown): number {

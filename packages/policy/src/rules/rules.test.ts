@@ -45,7 +45,7 @@ describe("the automaton", () => {
     const text = units("a".repeat(1_000_000));
     const start = performance.now();
     automaton.scan(text, text.length, () => expect.unreachable());
-    expect(performance.now() - start).toBeLessThan(2_000);
+    expect(performance.now() - start).toBeLessThan(10_000);
   });
 });
 
