@@ -11,6 +11,9 @@ export interface ServerCommand {
   ready: () => Promise<boolean>;
 }
 
+/** Long: test runs share small machines. */
+const readyWithinMs = 40_000;
+
 /** A real server as a child process that tests may kill and start again. */
 export class ServerProcess implements AsyncDisposable {
   readonly #spec: ServerCommand;
@@ -45,10 +48,14 @@ export class ServerProcess implements AsyncDisposable {
       this.#output += String(error);
     });
     try {
-      await waitFor(`${command} to serve`, async () => {
-        if (!this.running) throw new Error(`it ended: ${this.#output}`);
-        return await ready();
-      });
+      await waitFor(
+        `${command} to serve`,
+        async () => {
+          if (!this.running) throw new Error(`it ended: ${this.#output}`);
+          return await ready();
+        },
+        { timeoutMs: readyWithinMs },
+      );
     } catch (cause) {
       await this.signal("SIGKILL");
       throw new Error(`${command} did not start:\n${this.#output}`, { cause });

@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto";
 import { ConfirmMessageSchema, type MissingRange } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { type ServiceName, subjects } from "@sallyport/proto/subjects";
 import type { Bus } from "../bus/index.ts";
+import { delay } from "../clock.ts";
 import type { Logger } from "../logger.ts";
 import type { Db } from "./database.ts";
 import type { OutboxRow } from "./outbox-messages.ts";
@@ -25,6 +26,8 @@ const pollEveryMs = 1_000;
 const pollRows = 500;
 const forgetEveryMs = 20;
 const forgetRows = 1_000;
+/** For what is on its way when the service stops; the rest is the next start's. */
+const drainMs = 1_000;
 const maxMissing = 1_000;
 /** Confirmed ids kept while the database is away. */
 const maxRemembered = 100_000;
@@ -109,12 +112,17 @@ export class Relay implements AsyncDisposable {
     return this.#polling;
   }
 
+  /** Goes on as long as there is much to send and room for it, so that a long outage is made up for quickly. */
   async #pollOnce(): Promise<void> {
-    if (!this.#options.bus.connected || this.#queue.length > maxQueued - pollRows) return;
     await this.#quietly("poll the outbox", async () => {
-      const rows = await this.#claimDue();
-      for (const row of rows) this.#enqueue(row, wireId(row));
-      this.#pump();
+      for (let found = pollRows; found === pollRows; ) {
+        const hasRoom = this.#queue.length <= maxQueued - pollRows;
+        if (this.#closed || !this.#options.bus.connected || !hasRoom) return;
+        const rows = await this.#claimDue();
+        for (const row of rows) this.#enqueue(row, wireId(row));
+        this.#pump();
+        found = rows.length;
+      }
     });
   }
 
@@ -187,6 +195,8 @@ export class Relay implements AsyncDisposable {
     for (const stop of this.#stops) stop();
     this.#queue.length = 0;
     await this.#polling;
+    const endsAt = performance.now() + drainMs;
+    while (this.#inFlight > 0 && performance.now() < endsAt) await delay(10);
     await this.#forgetting;
     await this.#forget();
   }
