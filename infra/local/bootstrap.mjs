@@ -2,9 +2,9 @@
 // with nothing installed. It brings node_modules up to the lock file, then hands over to Node 24.
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { constants as osConstants } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const NODE_MIN = 20;
@@ -21,6 +21,7 @@ async function main() {
   const hash = lockHash();
   if (!isInstalled(hash)) {
     if (!matchesLock()) await install();
+    linkNode24();
     writeFileSync(STAMP, hash);
   }
   process.exitCode = await runNode24(process.argv.slice(2));
@@ -111,12 +112,20 @@ function pathWithoutModules() {
   return dirs.filter((dir) => !dir.startsWith(MODULES)).join(delimiter);
 }
 
-/** npm links the platform's package to .bin; where links are off, its binary is used as it lies. */
+/** The platform's package, as it lies: whether npm linked it to .bin or not. */
 function findNode24() {
   const { platform, arch } = process;
   const names = [`node-${platform}-${arch}`, `node-bin-${platform}-${arch}`];
   const candidates = names.map((name) => join(MODULES, name, "bin", "node"));
   return candidates.find((path) => isExecutable(path));
+}
+
+/** npm 10 drops the link when it leaves out the other platforms' packages, whose program has the same name. */
+function linkNode24() {
+  const link = join(MODULES, ".bin", "node");
+  if (isExecutable(link)) return;
+  rmSync(link, { force: true });
+  symlinkSync(relative(join(MODULES, ".bin"), findNode24()), link);
 }
 
 function isExecutable(path) {

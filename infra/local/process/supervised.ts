@@ -74,9 +74,14 @@ export class Supervised {
     if (!this.#options.mayStart()) throw new Error("the platform is stopping");
     const first = Promise.withResolvers<void>();
     this.#wanted = true;
-    this.#loop = this.#keepRunning(first).finally(() => {
-      this.#loop = undefined;
-    });
+    this.#loop = this.#keepRunning(first)
+      .catch((error: Error) => {
+        this.#options.report(`${this.name} is given up: ${error.message}`);
+        first.reject(error);
+      })
+      .finally(() => {
+        this.#loop = undefined;
+      });
     await first.promise;
   }
 
