@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { holdAgainstLedger } from "../fault/support/leaks.ts";
 import {
   bootPlatform,
+  brake,
   type Call,
   chatByGrpc,
   contentOf,
@@ -49,12 +50,23 @@ const ask = () => chatByGrpc(sallyport, clients, story, { deadlineMs });
 const door2Key = () => signingKeyOf(sallyport.platform, "post-moderator");
 const ownKey = generateKeyPairSync("ed25519").privateKey;
 
-/** A story in the middle: door 2 stands still, everything that it had allowed has been released, more is due. */
+/** A story of which two windows or more are out: door 2 stands still, and the model has more to say. */
+async function midStory() {
+  const { platform } = sallyport;
+  const letGo = brake(platform.service("inference-worker").pid!);
+  try {
+    const call = ask();
+    await waitFor("two windows", () => call.windows.length >= 2, { everyMs: 2 });
+    return { call, thaw: freeze(platform.service("post-moderator").pid!) };
+  } finally {
+    letGo();
+  }
+}
+
+/** Attacks it once everything that door 2 had allowed has been released. */
 async function interrupted(attack: (scene: Scene) => Promise<void>, then: "ended" | "ignored"): Promise<Call> {
   const { platform } = sallyport;
-  const call = ask();
-  await waitFor("two windows", () => call.windows.length >= 2, { everyMs: 2 });
-  const thaw = freeze(platform.service("post-moderator").pid!);
+  const { call, thaw } = await midStory();
   try {
     const requestId = call.requestId!;
     let seen = -1;
@@ -175,9 +187,7 @@ describe("a forged verdict on a running request ends it, and nothing of it gets 
   });
 
   test("control: the same bytes with door 2's own signature are released, so it is the signature that counts", async () => {
-    const call = ask();
-    await waitFor("two windows", () => call.windows.length >= 2, { everyMs: 2 });
-    const thaw = freeze(sallyport.platform.service("post-moderator").pid!);
+    const { call, thaw } = await midStory();
     await waitFor(
       "rest",
       async () => (await readRequest(sallyport.platform, call.requestId!))!.windowsReleased === call.windows.length,
