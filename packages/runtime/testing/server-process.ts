@@ -39,6 +39,10 @@ export class ServerProcess implements AsyncDisposable {
     this.#output = "";
     const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env, cwd: "/", ...user });
     this.#child = child;
+    // A test run that ends early leaves nothing behind.
+    const end = () => child.kill("SIGKILL");
+    process.once("exit", end);
+    child.once("exit", () => process.off("exit", end));
     for (const stream of [child.stdout, child.stderr]) {
       stream.on("data", (chunk) => {
         this.#output = (this.#output + chunk).slice(-4_000);

@@ -26,9 +26,9 @@ beforeAll(async () => {
   await platform.isReady();
 });
 afterAll(async () => {
-  await reader[Symbol.asyncDispose]();
-  await service[Symbol.asyncDispose]();
-  await platform.close();
+  await reader?.[Symbol.asyncDispose]();
+  await service?.[Symbol.asyncDispose]();
+  await platform?.close();
 });
 
 const operators = ["sallyport-operators"];

@@ -45,9 +45,9 @@ beforeAll(async () => {
   });
 });
 afterAll(async () => {
-  await gateway[Symbol.asyncDispose]();
-  await service[Symbol.asyncDispose]();
-  await platform.close();
+  await gateway?.[Symbol.asyncDispose]();
+  await service?.[Symbol.asyncDispose]();
+  await platform?.close();
 });
 
 const as = (subject: string, over: { groups?: string[]; tenant?: string } = {}) => ({
@@ -310,11 +310,13 @@ describe("without a neighbour", () => {
     await platform.postModerator.signal("SIGKILL");
     await expect(decide(one.requestId, leases[0]!.leaseId, ReviewDecision.ALLOW)).rejects.toMatchObject({
       code: "UNAVAILABLE",
+      reason: "NEIGHBOUR_UNAVAILABLE",
+      message: expect.not.stringContaining("127.0.0.1"),
     });
     await decide(two.requestId, leases[1]!.leaseId, ReviewDecision.DENY);
     expect(decisions.has(one.requestId)).toBe(false);
     await platform.postModerator.start();
-    await decide(one.requestId, leases[0]!.leaseId, ReviewDecision.ALLOW);
+    await waitFor("the release", async () => await decide(one.requestId, leases[0]!.leaseId, ReviewDecision.ALLOW));
     expect((await decisionOf(one.requestId)).allow).toBe(true);
   });
 

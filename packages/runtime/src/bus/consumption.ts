@@ -2,12 +2,12 @@
 import { type DescMessage, fromBinary, type MessageShape } from "@bufbuild/protobuf";
 import type { ConsumerSpec } from "@sallyport/proto/subjects";
 import { backoff, delay } from "../clock.ts";
-import { asAppError, toAckAction } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Connection } from "./connection.ts";
 import type { Delivery } from "./delivery.ts";
-import { type MessageMeta, metaOf } from "./meta.ts";
+import type { MessageMeta } from "./meta.ts";
 import { PullSource } from "./pull.ts";
+import { inPlaceTries, type Settling, settle } from "./settle.ts";
 import { consumerConfig } from "./specs.ts";
 import { WorkQueue } from "./work-queue.ts";
 
@@ -41,10 +41,6 @@ export interface ConsumptionContext {
   bury(message: Delivery, stream: string, reason: string): Promise<void>;
 }
 
-const inPlaceRetries = 4;
-const nakBaseMs = 500;
-const nakMaxMs = 30_000;
-const buryAgainMs = 30_000;
 const bindBaseMs = 250;
 const bindMaxMs = 2_000;
 const createTimeoutMs = 2_000;
@@ -65,17 +61,13 @@ export function startConsumption<Desc extends DescMessage>(
   return new Runner(context, stream, spec, { type: schema.typeName, decode, run }, options);
 }
 
-interface Handling {
-  type: string;
-  decode(bytes: Uint8Array): unknown;
-  run(message: unknown, meta: MessageMeta): Promise<void> | void;
-}
+type Handling = Pick<Settling, "type" | "decode" | "run">;
 
 class Runner implements Consumption {
   readonly #context: ConsumptionContext;
   readonly #stream: string;
   readonly #spec: ConsumerSpec;
-  readonly #handling: Handling;
+  readonly #settling: Settling;
   readonly #options: ConsumeOptions;
   readonly #log: Logger;
   readonly #queue: WorkQueue;
@@ -101,9 +93,17 @@ class Runner implements Consumption {
     this.#context = context;
     this.#stream = stream;
     this.#spec = spec;
-    this.#handling = handling;
     this.#options = options;
     this.#log = context.log.child({ stream, consumer: spec.name });
+    this.#settling = {
+      ...handling,
+      maxDeliver: spec.maxDeliver,
+      tries: options.orderedBy ? inPlaceTries : 1,
+      signal: this.#abort.signal,
+      stopping: () => this.#stopping !== undefined,
+      bury: (message, reason) => context.bury(message, stream, reason),
+      log: this.#log,
+    };
     this.#queue = new WorkQueue(options.concurrency);
     // In order, messages of a busy key wait here; otherwise what is taken runs at once.
     this.#capacity = Math.min(spec.maxAckPending, options.concurrency * (options.orderedBy ? 4 : 1));
@@ -131,7 +131,7 @@ class Runner implements Consumption {
     await this.#queue.run(this.#options.orderedBy?.(message.subject), async () => {
       try {
         if (this.#stopping) message.nak();
-        else await this.#handle(message);
+        else await settle(message, this.#settling);
       } catch (err) {
         // Acknowledging on a closed connection: it comes again.
         this.#log.warn({ err }, "could not settle a message");
@@ -139,56 +139,6 @@ class Runner implements Consumption {
       this.#taken.delete(message);
     });
     this.#fill();
-  }
-
-  async #handle(message: Delivery): Promise<void> {
-    const meta = metaOf(message, this.#abort.signal);
-    if (meta.deliveryCount > this.#spec.maxDeliver) return await this.#bury(message, "DELIVERIES_EXHAUSTED");
-    const decoded = this.#decode(message, meta);
-    if (decoded === undefined) return await this.#bury(message, "UNDECODABLE");
-    const failure = await this.#attempt(decoded, meta);
-    if (failure === undefined) return message.ack();
-    const action = toAckAction(failure);
-    const { reason } = asAppError(failure);
-    this.#log.warn({ err: failure, msgId: meta.msgId, deliveryCount: meta.deliveryCount, action }, "a message failed");
-    if (action === "ack") return message.ack();
-    const last = meta.deliveryCount >= this.#spec.maxDeliver && !this.#stopping;
-    if (action === "term" || last) return await this.#bury(message, reason);
-    message.nak(backoff(meta.deliveryCount, { baseMs: nakBaseMs, maxMs: nakMaxMs }));
-  }
-
-  #decode(message: Delivery, meta: MessageMeta): { value: unknown } | undefined {
-    const type = meta.headers["ce-type"];
-    if (type !== undefined && type !== this.#handling.type) return undefined;
-    try {
-      return { value: this.#handling.decode(message.data) };
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** Undefined when handled, else the last failure. */
-  async #attempt({ value }: { value: unknown }, meta: MessageMeta): Promise<unknown> {
-    const tries = this.#options.orderedBy ? inPlaceRetries : 1;
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await this.#handling.run(value, meta);
-        return undefined;
-      } catch (error) {
-        if (attempt >= tries || toAckAction(error) !== "nak" || this.#stopping) return error ?? new Error("failed");
-        await delay(backoff(attempt, { baseMs: 100, maxMs: 2_000 }));
-      }
-    }
-  }
-
-  async #bury(message: Delivery, reason: string): Promise<void> {
-    try {
-      await this.#context.bury(message, this.#stream, reason);
-      message.term(reason);
-    } catch (err) {
-      this.#log.error({ err, reason }, "could not store a dead letter; trying again later");
-      message.nak(buryAgainMs);
-    }
   }
 
   #keepAlive(): void {

@@ -89,7 +89,11 @@ export class PullSource {
       oldest[1].remaining -= 1;
       if (oldest[1].remaining <= 0) this.#end(oldest[0], false);
     }
-    this.#handlers.onMessage(new Delivery(message));
+    try {
+      this.#handlers.onMessage(new Delivery(message));
+    } catch {
+      // Not from a consumer: whoever wrote it to this inbox gets no answer.
+    }
   }
 
   #end(id: string, notify = true): void {

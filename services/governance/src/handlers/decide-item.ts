@@ -12,6 +12,7 @@ import { awaitsSecond, checkLease, checkOutcome, type Item, type ReviewOutcome }
 import { type Justification, readJustification } from "../domain/justification.ts";
 import { reviewStatement } from "../domain/review-statement.ts";
 import { auditEvent } from "../events.ts";
+import { askNeighbour } from "../neighbours.ts";
 import { itemView } from "../views.ts";
 import { itemOf } from "./claim-item.ts";
 
@@ -98,7 +99,8 @@ async function askCountersign(
   signal: AbortSignal,
 ) {
   const request = { requestId: item.requestId, hold, review };
-  const { countersign } = await postModerator.countersign(request, { deadlineMs: countersignDeadlineMs, signal });
+  const options = { deadlineMs: countersignDeadlineMs, signal };
+  const { countersign } = await askNeighbour("post-moderation", () => postModerator.countersign(request, options));
   if (countersign) return countersign;
   throw new AppError("UNAVAILABLE", "post-moderation did not countersign; try again", {
     reason: "COUNTERSIGN_MISSING",

@@ -6,6 +6,7 @@ import { personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
 import { checkLease, type Item } from "../domain/item.ts";
 import { auditEvent } from "../events.ts";
+import { askNeighbour } from "../neighbours.ts";
 import { itemView } from "../views.ts";
 import { itemOf } from "./claim-item.ts";
 
@@ -34,5 +35,6 @@ async function openBody({ vault }: Context, item: Item, kind: BodyKind, signal: 
   const { requestId, leaseId, claimedBy: reviewer } = item;
   const leaseExpiresAt = timestampFromDate(item.leaseExpiresAt!);
   const lease = { requestId, kind, reviewer, leaseId, leaseExpiresAt };
-  return (await vault.openBody(lease, { deadlineMs: vaultDeadlineMs, signal })).body;
+  const options = { deadlineMs: vaultDeadlineMs, signal };
+  return (await askNeighbour("the vault", () => vault.openBody(lease, options))).body;
 }
