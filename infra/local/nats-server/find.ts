@@ -1,9 +1,12 @@
-import { chmodSync, copyFileSync, existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fromDebian } from "./debian.ts";
 import { fromGo } from "./go.ts";
 import { fromRelease } from "./release.ts";
 import { capture, NATS_MIN_VERSION, NATS_VERSION, natsVersion, newerOrEqual, reason } from "./version.ts";
+
+const SCRATCH_PREFIX = "fetch-";
+const ABANDONED_AFTER_MS = 3_600_000;
 
 export interface NatsServer {
   readonly path: string;
@@ -54,8 +57,9 @@ export async function findNatsServer({
       say(`${source}: ${reason(error)}`);
     }
   }
+  removeAbandoned(cacheDir);
   for (const { name, bring } of sources) {
-    const scratch = mkdtempSync(join(cacheDir, "fetch-"));
+    const scratch = mkdtempSync(join(cacheDir, SCRATCH_PREFIX));
     try {
       const brought = await bring({ env, scratch, log: say });
       const { version } = await accept(name, brought);
@@ -73,6 +77,14 @@ export async function findNatsServer({
       "https://github.com/nats-io/nats-server/releases (or `brew install nats-server`, or Go from https://go.dev/dl, with which " +
       "it is built here), or set SALLYPORT_NATS_SERVER to its path.",
   );
+}
+
+/** What a killed attempt left; a younger one may still be at work. */
+function removeAbandoned(cacheDir: string): void {
+  for (const name of readdirSync(cacheDir).filter((entry) => entry.startsWith(SCRATCH_PREFIX))) {
+    const path = join(cacheDir, name);
+    if (Date.now() - statSync(path).mtimeMs > ABANDONED_AFTER_MS) rmSync(path, { recursive: true, force: true });
+  }
 }
 
 function* present(env: NodeJS.ProcessEnv, cached: string): Generator<[string, string]> {
