@@ -91,6 +91,13 @@ export function asAppError(thrown: unknown): AppError {
     if (isConnectionFault(thrown)) {
       return new AppError("UNAVAILABLE", "a part of the platform cannot be reached; try again", { cause: thrown });
     }
+    // A policy that cannot decide refuses for now: it is the platform that is not well, not the request.
+    if (thrown.name === "PolicyError") {
+      return new AppError("UNAVAILABLE", "policy cannot decide right now; try again", {
+        reason: "POLICY_UNAVAILABLE",
+        cause: thrown,
+      });
+    }
     // Attestations are refused with codes of their own; known by name, since a build may hold two copies of the class.
     if ((thrown.name === "AttestationError" || thrown.name === "TicketError") && "code" in thrown) {
       const reason = String(thrown.code);
