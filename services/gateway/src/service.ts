@@ -7,7 +7,7 @@ import {
   VerdictMessageSchema,
 } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { GenerationService } from "@sallyport/proto/sallyport/generation/v1/generation";
-import { ownConsumers, streams } from "@sallyport/proto/subjects";
+import { ownConsumers, streams, subjects } from "@sallyport/proto/subjects";
 import { type MessageMeta, type Readiness, serve, startHealth } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 import { startReconciler } from "./core/reconciler.ts";
@@ -19,6 +19,8 @@ import { serveHttp } from "./handlers/http/server.ts";
 
 const verdictConcurrency = 128;
 const decisionConcurrency = 8;
+/** Of the 10 s that stopping may take. What is not over by then goes on without its caller: the ledger has it. */
+const drainMs = 4_000;
 
 export async function startService(context: Context, signal: AbortSignal): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
@@ -36,16 +38,21 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   stack.use(await serveGrpc(context));
   stack.use(await serveHttp(context, config.httpAddress));
   stack.use(await startHealth(config.healthAddress, { ready: () => readiness(context) }));
+  stack.defer(() => context.inFlight.drain(drainMs));
   log.info({ grpc: config.grpcAddress, http: config.httpAddress }, "listening");
   signal.throwIfAborted();
   return stack.move();
 }
 
 function consume(context: Context, stack: AsyncDisposableStack): void {
-  const { bus, config } = context;
+  const { bus, config, log } = context;
   // In order for each request: its windows are a chain.
   const inOrder = { concurrency: verdictConcurrency, create: true, orderedBy: (subject: string) => subject };
-  const verdict = (message: VerdictMessage) => applyVerdict(context, message);
+  const verdict = async (message: VerdictMessage, { subject }: MessageMeta) => {
+    // On another subject it would overtake the request's own verdicts.
+    if (subject === subjects.verdict(config.gatewayId, message.requestId)) await applyVerdict(context, message);
+    else log.warn({ subject }, "a verdict about another request than its subject says was dropped");
+  };
   stack.use(bus.consume("VERDICTS", ownConsumers.verdict(config.gatewayId), VerdictMessageSchema, verdict, inOrder));
   const decide = async (message: ReviewDecisionMessage, { msgId }: MessageMeta) => {
     await applyDecision(context, message);
@@ -85,6 +92,7 @@ async function readiness(context: Context): Promise<Readiness> {
     () => "unreachable",
   );
   const checks = {
+    intake: context.inFlight.stopping ? "stopping" : "ok",
     bus: context.bus.connected ? "ok" : "disconnected",
     database,
     models: fresh(context.models),

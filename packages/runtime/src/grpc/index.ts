@@ -1,3 +1,4 @@
+export { untilAborted } from "./call.ts";
 export { type ClientOptions, createClient } from "./client.ts";
 export { serviceOfCertificate, spiffeId, trustDomain } from "./peer.ts";
 export { type GrpcServer, type ServeOptions, serve } from "./server.ts";

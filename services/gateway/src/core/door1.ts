@@ -3,6 +3,7 @@ import { type Envelope, type Finding, type RequestSecret, saltedDigest, verifyLi
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
 import { AppError, asAppError, type CallerIdentity } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
+import { boundedHoldMs } from "../domain/hold-time.ts";
 import type { ServedModel } from "../domain/manifest.ts";
 
 export interface Door1Question {
@@ -12,7 +13,6 @@ export interface Door1Question {
   readonly secret: RequestSecret;
   readonly model: ServedModel;
   readonly signal: AbortSignal;
-  readonly now: Date;
 }
 
 export interface Door1Verdict {
@@ -32,9 +32,6 @@ export const decisionNames: Readonly<Partial<Record<Decision, Door1Verdict["deci
   [Decision.HOLD]: "hold",
   [Decision.SANITISE]: "sanitise",
 };
-
-/** Less than the day for which door 1's word is good. */
-const maxHoldMs = 23 * 3_600_000;
 
 export async function askDoor1(context: Context, question: Door1Question): Promise<Door1Verdict> {
   const { id, identity, bytes, secret, model, signal } = question;
@@ -64,7 +61,7 @@ export async function askDoor1(context: Context, question: Door1Question): Promi
     findings: predicate.findings,
     policyDigest: predicate.policyDigest ?? "",
     envelope: reply.envelope,
-    holdMs: Math.min(Math.max(Number(reply.obligations?.holdMs ?? 0n), 60_000), maxHoldMs),
+    holdMs: boundedHoldMs(reply.obligations?.holdMs),
     secondReviewer: reply.obligations?.secondReviewer ?? false,
   };
 }
@@ -99,7 +96,7 @@ function verify(
 }
 
 /** Door 1's own complaint about the content is the caller's to mend; everything else is a door that is not there. */
-function refusal(error: unknown): AppError {
+export function refusal(error: unknown): AppError {
   const known = asAppError(error);
   if (known.code === "INVALID_ARGUMENT" || known.code === "RESOURCE_EXHAUSTED") return known;
   return new AppError("UNAVAILABLE", "requests cannot be reviewed right now, so none is accepted; try again", {

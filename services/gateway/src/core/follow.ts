@@ -1,9 +1,11 @@
 /** A request's released windows in order, then how it ended (or that it is held), from the ledger and live. */
 import type { Db } from "@sallyport/runtime";
 import { AppError } from "@sallyport/runtime";
-import { findRequest, listWindows, type RequestRow } from "../db/ledger.ts";
+import { findProgress, findRequest, type RequestRow } from "../db/ledger.ts";
+import { listWindows } from "../db/windows.ts";
 import { isTerminal } from "../domain/request-state.ts";
 import type { Follower, ReleasedWindow } from "./live.ts";
+import { readHeldOutput } from "./output.ts";
 import type { Runs } from "./runs.ts";
 
 export type FollowEvent = { window: ReleasedWindow } | { outcome: RequestRow };
@@ -26,10 +28,10 @@ export async function* follow(options: FollowOptions): AsyncGenerator<FollowEven
   let ask = options.catchUp;
   while (!options.signal.aborted) {
     if (ask) {
-      const { row, windows } = await readLedger(options, next);
-      for (const window of windows) yield { window };
-      next += windows.length;
-      if (isSettled(row)) return yield { outcome: row };
+      const news = await readLedger(options, next);
+      for (const window of news?.windows ?? []) yield { window };
+      next += news?.windows.length ?? 0;
+      if (news && isSettled(news.row)) return yield { outcome: news.row };
     }
     const event = await options.follower.next(idleMs, options.signal);
     ask = event === undefined || ("window" in event && event.window.index > next);
@@ -45,16 +47,27 @@ export async function* follow(options: FollowOptions): AsyncGenerator<FollowEven
 }
 
 /** Nothing more comes to a stream: ended, or waiting for a person. */
-function isSettled(row: RequestRow): boolean {
-  return isTerminal(row.state) || row.state === "held";
+function isSettled({ state }: Pick<RequestRow, "state">): boolean {
+  return isTerminal(state) || state === "held";
 }
 
+/** The windows from `from` on, and the row with them; undefined when there is nothing new. */
 async function readLedger({ db, runs, requestId }: FollowOptions, from: number) {
-  const read = await db.transaction(async (tx) => {
+  const progress = await findProgress(db, requestId);
+  if (!progress) throw unknown(requestId);
+  if (!isSettled(progress) && progress.windowsReleased <= from) return undefined;
+  const { row, stored, whole } = await db.transaction(async (tx) => {
     const row = await findRequest(tx, requestId);
-    return { row, stored: row ? await listWindows(tx, requestId, row.attempt) : [] };
+    if (!row) throw unknown(requestId);
+    const whole = from === 0 ? await readHeldOutput(tx, runs, row) : undefined;
+    return { row, whole, stored: whole ? [] : await listWindows(tx, requestId, row.attempt) };
   });
-  if (!read.row) throw new AppError("NOT_FOUND", `there is no request ${requestId}`, { reason: "REQUEST_NOT_FOUND" });
-  const windows = await runs.openWindows(read.row, read.stored.slice(from));
-  return { row: read.row, windows };
+  if (!whole) return { row, windows: await runs.openWindows(row, stored, from) };
+  // A person released the whole: whoever comes back for it gets that, not the parts that had gone out before the hold.
+  const { attempt, content, release } = await whole();
+  return { row, windows: [{ attempt, index: 0, content, ticket: release.countersign }] };
+}
+
+function unknown(requestId: string): AppError {
+  return new AppError("NOT_FOUND", `there is no request ${requestId}`, { reason: "REQUEST_NOT_FOUND" });
 }

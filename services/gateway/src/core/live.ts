@@ -13,7 +13,7 @@ export interface ReleasedWindow {
 export type LiveEvent = { window: ReleasedWindow } | { row: RequestRow };
 
 /** A follower this far behind is cut loose and catches up from the ledger. */
-const maxPending = 1_024;
+const maxPending = 64;
 
 export class LiveRequests {
   readonly #followers = new Map<string, Set<Follower>>();
@@ -44,6 +44,7 @@ export class Follower implements Disposable {
   readonly #pending: LiveEvent[] = [];
   readonly #release: () => void;
   #wake: (() => void) | undefined;
+  #missed = false;
 
   constructor(release: () => void) {
     this.#release = release;
@@ -51,13 +52,16 @@ export class Follower implements Disposable {
 
   push(event: LiveEvent): void {
     if (this.#pending.length < maxPending) this.#pending.push(event);
+    else this.#missed = true;
     this.#wake?.();
   }
 
-  /** The next event, or undefined after `idleMs` without one or when the signal aborts. */
+  /** The next event; undefined when the ledger is to be asked: after `idleMs` without one, after missed ones, or aborted. */
   async next(idleMs: number, signal: AbortSignal): Promise<LiveEvent | undefined> {
-    if (this.#pending.length === 0 && !signal.aborted) await this.#wait(idleMs, signal);
-    return this.#pending.shift();
+    if (this.#pending.length === 0 && !this.#missed && !signal.aborted) await this.#wait(idleMs, signal);
+    const event = this.#pending.shift();
+    if (event === undefined) this.#missed = false;
+    return event;
   }
 
   [Symbol.dispose](): void {

@@ -1,12 +1,15 @@
-/** The moves a request can make, each one grouped commit, then the news for whoever waits in this process. */
+/**
+ * The moves a request can make, each one grouped commit, then the news for whoever waits in this process. What a move does
+ * is decided on the locked row inside the commit: what was read before may be over by then.
+ */
 import { create } from "@bufbuild/protobuf";
 import { ControlMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { subjects } from "@sallyport/proto/subjects";
-import type { Bus, Clock, Committed, Logger, Outbox, Tx } from "@sallyport/runtime";
+import type { AuditPlaces, Bus, Clock, Committed, Logger, Outbox, Tx } from "@sallyport/runtime";
 import type { Limits } from "../config.ts";
-import { type RequestRow, requeue } from "../db/ledger.ts";
-import { outcomeMessage, type PolicyCodes } from "../domain/outcomes.ts";
-import { afterLostAttempt } from "../domain/request-state.ts";
+import { lockRequest, type RequestRow, requeue } from "../db/ledger.ts";
+import { failureCode, outcomeMessage, type PolicyCodes } from "../domain/outcomes.ts";
+import { afterLostAttempt, isAtWork } from "../domain/request-state.ts";
 import { type Ending, endRequest } from "./endings.ts";
 import type { LiveRequests } from "./live.ts";
 import { jobMessage } from "./messages.ts";
@@ -25,7 +28,22 @@ export interface MovesOptions {
 }
 
 /** An ending whose message follows from its code. */
-type Told = Omit<Ending, "message">;
+export type Told = Omit<Ending, "message">;
+
+export interface Lost {
+  readonly attempt: number;
+  readonly retryable: boolean;
+  /** As it was reported; only known codes are passed on. */
+  readonly code: string;
+  readonly stage: string;
+  /** Asked of the locked row: whether it is still lost. */
+  readonly still?: (row: RequestRow) => boolean;
+}
+
+interface Moved {
+  readonly before: RequestRow;
+  readonly after: RequestRow;
+}
 
 export class Moves {
   readonly #options: MovesOptions;
@@ -34,67 +52,76 @@ export class Moves {
     this.#options = options;
   }
 
-  /** Ends a request; undefined when it had ended already. Whoever works on it is told to stop. */
-  async end(row: RequestRow, ending: Told): Promise<RequestRow | undefined> {
-    const { outbox, clock, codes } = this.#options;
-    const told = {
-      ...ending,
-      message: outcomeMessage(ending.code, codes(), ending.state === "blocked" ? "BLOCKED" : "FAILED"),
-    };
-    const ended = await outbox.commit((tx, places) => endRequest(tx, places, row, told, clock.now()));
-    if (ended) this.announce(ended);
-    if (ended && ending.state !== "released" && row.state !== "held") this.#stopWork(ended);
-    return ended;
+  /**
+   * Ends a request as `decide` says of its row as it is now (it may be asked more than once); whoever works on it is told
+   * to stop. Undefined when it had ended already, or `decide` leaves it.
+   */
+  async end(requestId: string, decide: (row: RequestRow) => Told | undefined): Promise<RequestRow | undefined> {
+    const moved = await this.#options.outbox.commit(async (tx, places) => {
+      const row = await lockRequest(tx, requestId);
+      const told = row && !row.endedAt ? decide(row) : undefined;
+      return row && told ? this.#endIn(tx, places, row, told) : nothing;
+    });
+    if (moved) this.#tell(moved);
+    return moved?.after;
   }
 
   /** A run was lost: tried again where that is allowed, else ended as failed. */
-  async lost(
-    row: RequestRow,
-    lost: { retryable: boolean; code: string; stage: string; detail: string },
-  ): Promise<void> {
-    const { limits, outbox, runs } = this.#options;
-    const facts = { ...row, maxAttempts: limits.maxAttempts };
-    const next = afterLostAttempt(facts, lost.retryable);
-    if (next === "ignore") return;
-    if (next === "retry") {
-      runs.drop(row.id);
-      const again = await outbox.commit((tx) => this.requeueIn(tx, row, row.job, row.attempt + 1, row.deadlineAt));
-      if (again)
-        this.#options.log.warn(
-          { requestId: row.id, attempt: again.attempt, reason: lost.code },
-          "attempt lost, trying again",
-        );
-      return;
-    }
-    const spent = lost.retryable && row.windowsReleased === 0 && row.state !== "held";
-    const code = spent ? "ATTEMPTS_EXHAUSTED" : lost.code;
-    await this.end(row, {
-      state: "failed",
-      code,
-      stage: lost.stage,
-      detail: { cause: lost.code, explanation: lost.detail.slice(0, 200) },
+  async lost(requestId: string, lost: Lost): Promise<void> {
+    const { outbox, limits, log } = this.#options;
+    const moved = await outbox.commit(async (tx, places): Promise<Committed<Moved | undefined>> => {
+      const row = await lockRequest(tx, requestId);
+      if (!row || row.attempt !== lost.attempt || lost.still?.(row) === false) return nothing;
+      const next = afterLostAttempt(row, lost.retryable, limits.maxAttempts);
+      if (next === "ignore") return nothing;
+      if (next === "fail") return this.#endIn(tx, places, row, failureOf(row, lost));
+      const { value, messages } = await this.requeueIn(tx, row, row.job, row.deadlineAt);
+      return { value: value && { before: row, after: value }, messages };
     });
+    if (!moved) return;
+    this.#tell(moved);
+    const { attempt, endedAt } = moved.after;
+    if (!endedAt) log.warn({ requestId, attempt, reason: failureCode(lost.code) }, "attempt lost, trying again");
   }
 
-  /** In a caller's transaction: back to the queue as a new attempt, with its JOBS message. */
+  /** In a caller's transaction: back to the queue as the next attempt, with its JOBS message. */
   async requeueIn(
     tx: Tx,
     row: RequestRow,
     job: Uint8Array,
-    attempt: number,
     deadlineAt: Date,
   ): Promise<Committed<RequestRow | undefined>> {
-    const queued = await requeue(tx, row, job, { attempt, deadlineAt, now: this.#options.clock.now() });
+    const next = { attempt: row.attempt + 1, deadlineAt, now: this.#options.clock.now() };
+    const queued = await requeue(tx, row, job, next);
     return { value: queued, messages: queued ? [jobMessage(queued)] : [] };
   }
 
   announce(row: RequestRow): void {
-    if (row.endedAt) this.#options.runs.drop(row.id);
+    if (row.endedAt || row.state === "queued") this.#options.runs.drop(row.id);
     this.#options.live.publish(row.id, { row });
   }
 
-  #stopWork(row: RequestRow): void {
-    const message = create(ControlMessageSchema, { requestId: row.id, code: row.code || row.state.toUpperCase() });
-    this.#options.bus.signal(subjects.control(row.id), ControlMessageSchema, message);
+  async #endIn(tx: Tx, places: AuditPlaces, row: RequestRow, told: Told): Promise<Committed<Moved | undefined>> {
+    const { codes, clock } = this.#options;
+    const message = outcomeMessage(told.code, codes(), told.state === "blocked" ? "BLOCKED" : "FAILED");
+    const { value, messages } = await endRequest(tx, places, row, { ...told, message }, clock.now());
+    return { value: value && { before: row, after: value }, messages };
+  }
+
+  #tell({ before, after }: Moved): void {
+    this.announce(after);
+    if (!after.endedAt || after.state === "released" || !isAtWork(before)) return;
+    const { bus } = this.#options;
+    const stop = create(ControlMessageSchema, { requestId: after.id, code: after.code || after.state.toUpperCase() });
+    bus.signal(subjects.control(after.id), ControlMessageSchema, stop);
   }
 }
+
+function failureOf(row: RequestRow, { retryable, code, stage }: Lost): Told {
+  const cause = failureCode(code);
+  const spent = retryable && row.windowsReleased === 0 && row.state !== "held";
+  const detail = { cause, windowsReleased: row.windowsReleased };
+  return { state: "failed", code: spent ? "ATTEMPTS_EXHAUSTED" : cause, stage, detail };
+}
+
+const nothing: Committed<undefined> = { value: undefined, messages: [] };

@@ -1,8 +1,12 @@
 /** A released output, read back from the ledger and verified again, with the ticket file for `sallyport ticket verify`. */
-import { encodeReleaseTicket, open } from "@sallyport/attestation";
+import { type Envelope, encodeReleaseTicket, open } from "@sallyport/attestation";
+import type { Tx } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
-import { findHold, listWindows, type RequestRow } from "../db/ledger.ts";
+import { findHold } from "../db/holds.ts";
+import type { RequestRow } from "../db/ledger.ts";
+import { listWindows } from "../db/windows.ts";
 import { readEnvelope, readJob } from "./messages.ts";
+import type { Runs } from "./runs.ts";
 
 export interface Output {
   /** Serialised WindowContent, in order. */
@@ -11,12 +15,40 @@ export interface Output {
   readonly ticket: string;
 }
 
-export async function readOutput(context: Context, row: RequestRow): Promise<Output> {
-  const { stored, held } = await context.db.transaction(async (tx) => ({
+export interface HeldOutput {
+  readonly attempt: number;
+  /** Serialised WindowContent: the whole output. */
+  readonly content: Uint8Array;
+  readonly release: { readonly hold: Envelope; readonly review: Envelope; readonly countersign: Envelope };
+}
+
+/** What a person released of a request, or undefined. The returned function opens and verifies it, outside the transaction. */
+export async function readHeldOutput(
+  tx: Tx,
+  runs: Runs,
+  row: RequestRow,
+): Promise<(() => Promise<HeldOutput>) | undefined> {
+  if (row.state !== "released" || row.holdStage !== "door2") return undefined;
+  const held = await findHold(tx, row.id, "door2");
+  const { attempt, content: sealed, review, countersign } = held ?? {};
+  if (!held || attempt === undefined || !sealed || !review || !countersign) return undefined;
+  return async () => {
+    const secret = await runs.secretOf(row);
+    const content = open(secret, { requestId: row.id, kind: "output", attempt, index: 0 }, sealed);
+    const envelopes = [held.hold, review, countersign].map(readEnvelope) as [Envelope, Envelope, Envelope];
+    const { verifier } = await runs.verifierOf(row);
+    verifier.heldOutput(...envelopes, content);
+    const [hold, reviewed, countersigned] = envelopes;
+    return { attempt, content, release: { hold, review: reviewed, countersign: countersigned } };
+  };
+}
+
+export async function readOutput({ db, runs }: Context, row: RequestRow): Promise<Output> {
+  const { stored, whole } = await db.transaction(async (tx) => ({
     stored: await listWindows(tx, row.id, row.attempt),
-    held: row.holdStage === "door2" ? await findHold(tx, row.id, "door2") : undefined,
+    whole: await readHeldOutput(tx, runs, row),
   }));
-  const secret = await context.runs.secretOf(row);
+  const secret = await runs.secretOf(row);
   const { door1, review, countersign } = readJob(row).admission!;
   const ticket = {
     requestId: row.id,
@@ -28,17 +60,12 @@ export async function readOutput(context: Context, row: RequestRow): Promise<Out
     admission: [door1!, ...(review && countersign ? [review, countersign] : [])],
     claim: readEnvelope(row.claim!),
   };
-  if (held?.review && held.countersign && held.content) {
-    const content = open(secret, { requestId: row.id, kind: "output", attempt: held.attempt, index: 0 }, held.content);
-    const release = {
-      hold: readEnvelope(held.hold),
-      review: readEnvelope(held.review),
-      countersign: readEnvelope(held.countersign),
-      content,
-    };
-    return { contents: [content], ticket: encodeReleaseTicket({ ...ticket, windows: [], held: release }) };
+  if (whole) {
+    const { content, release } = await whole();
+    const held = { ...release, content };
+    return { contents: [content], ticket: encodeReleaseTicket({ ...ticket, windows: [], held }) };
   }
-  const windows = await context.runs.openWindows(row, stored);
+  const windows = await runs.openWindows(row, stored);
   const parts = windows.map(({ ticket: envelope, content }) => ({ envelope, content }));
   return {
     contents: windows.map(({ content }) => content),

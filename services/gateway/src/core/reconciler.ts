@@ -1,8 +1,10 @@
 /** Re-drives or ends every request that is past a deadline, silent, or never started (DESIGN promise P2). */
 import { delay } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
-import { findOverdue, findRequest, markDispatched, type RequestRow } from "../db/ledger.ts";
+import { findOverdue, markDispatched, type RequestRow } from "../db/ledger.ts";
+import { dueNow } from "../domain/request-state.ts";
 import { jobMessage } from "./messages.ts";
+import type { Told } from "./moves.ts";
 
 const batch = 200;
 const everyMs = 1_000;
@@ -12,8 +14,12 @@ export function startReconciler(context: Context): AsyncDisposable {
   const stop = new AbortController();
   const rounds = (async () => {
     while (!stop.signal.aborted) {
-      await reconcile(context).catch((err: unknown) => context.log.warn({ err }, "reconciling failed, trying again"));
-      await delay(everyMs, stop.signal).catch(() => {});
+      const looked = await reconcile(context).catch((err: unknown) => {
+        context.log.warn({ err }, "reconciling failed, trying again");
+        return 0;
+      });
+      // A full batch after an outage: the next one at once, so that nobody waits behind it.
+      if (looked < batch) await delay(everyMs, stop.signal).catch(() => {});
     }
   })();
   return {
@@ -24,9 +30,9 @@ export function startReconciler(context: Context): AsyncDisposable {
   };
 }
 
-/** One round; how many requests it looked at. */
+/** One round; how many requests were settled. One that cannot be settled does not keep back the others. */
 export async function reconcile(context: Context): Promise<number> {
-  const { db, clock, limits } = context;
+  const { db, clock, limits, log } = context;
   const now = clock.now();
   const overdue = await db.transaction((tx) =>
     findOverdue(tx, {
@@ -36,49 +42,58 @@ export async function reconcile(context: Context): Promise<number> {
       limit: batch,
     }),
   );
-  for (const row of overdue) await settle(context, row, now);
-  return overdue.length;
+  // Side by side: their commits share transactions.
+  const settled = await Promise.all(
+    overdue.map((row) =>
+      settle(context, row, now).then(
+        () => true,
+        (err: unknown) => log.error({ err, requestId: row.id }, "a request could not be settled, trying again"),
+      ),
+    ),
+  );
+  return settled.filter(Boolean).length;
 }
 
-async function settle(context: Context, row: RequestRow, now: Date): Promise<void> {
-  const { moves } = context;
-  if (row.state === "held" && row.holdStage !== "collecting") {
-    await moves.end(row, { state: "blocked", code: "HOLD_EXPIRED", stage: "gateway", findings: row.findings });
-  } else if (row.deadlineAt <= now || row.state === "held") {
-    await moves.end(row, {
-      state: "failed",
-      code: "DEADLINE_EXCEEDED",
-      stage: "gateway",
-      detail: { windowsReleased: row.windowsReleased },
-    });
-  } else if (row.state === "running") {
-    await moves.lost(row, { retryable: true, code: "ATTEMPT_LOST", stage: "gateway", detail: "the run went silent" });
-  } else {
-    await dispatchAgain(context, row, now);
+/** What is due is asked again of the locked row: a decision, verdict or cancellation may have come in between. */
+async function settle(context: Context, { id, attempt, ...row }: RequestRow, now: Date): Promise<void> {
+  const { moves, limits } = context;
+  const due = (current: Parameters<typeof dueNow>[0]) => dueNow(current, now, limits);
+  const told = (current: RequestRow): Told | undefined => {
+    if (due(current) === "expire") return expired(current);
+    return due(current) === "fail" ? late(current) : undefined;
+  };
+  switch (due({ attempt, ...row })) {
+    case "expire":
+    case "fail":
+      await moves.end(id, told);
+      return;
+    case "lost": {
+      const lost = { attempt, retryable: true, code: "ATTEMPT_LOST", stage: "gateway" };
+      return moves.lost(id, { ...lost, still: (current) => due(current) === "lost" });
+    }
+    case "dispatch":
+      return dispatchAgain(context, id, attempt, now);
   }
 }
 
+const expired = ({ findings }: RequestRow): Told => ({
+  state: "blocked",
+  code: "HOLD_EXPIRED",
+  stage: "gateway",
+  findings,
+});
+
+const late = ({ windowsReleased }: RequestRow): Told => ({
+  state: "failed",
+  code: "DEADLINE_EXCEEDED",
+  stage: "gateway",
+  detail: { windowsReleased },
+});
+
 /** The same attempt under the same message id: a bus that still has it drops this one, a wiped bus takes it. */
-async function dispatchAgain({ outbox }: Context, row: RequestRow, now: Date): Promise<void> {
+async function dispatchAgain({ outbox }: Context, id: string, attempt: number, now: Date): Promise<void> {
   await outbox.commit(async (tx) => {
-    const queued = await markDispatched(tx, row.id, row.attempt, now);
+    const queued = await markDispatched(tx, id, attempt, now);
     return { value: undefined, messages: queued ? [jobMessage(queued)] : [] };
   });
-}
-
-/** A caller's own ending of a request: cancelled by hand, or gone. */
-export async function cancel(
-  context: Context,
-  requestId: string,
-  code: "CANCELLED" | "CLIENT_GONE",
-): Promise<RequestRow | undefined> {
-  const row = await context.db.transaction((tx) => findRequest(tx, requestId));
-  if (!row || row.endedAt) return row;
-  const ended = await context.moves.end(row, {
-    state: "cancelled",
-    code,
-    stage: "gateway",
-    detail: { windowsReleased: row.windowsReleased },
-  });
-  return ended ?? context.db.transaction((tx) => findRequest(tx, requestId));
 }

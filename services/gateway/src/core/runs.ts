@@ -1,9 +1,10 @@
 /**
- * What the gateway must know of a live request to judge its next verdict: the request's secret, its job, and how far its
+ * What the gateway must know of a live request to judge its next verdict: its secret, its admission, and how far its
  * release chain is verified. Kept in memory, rebuilt from the ledger after a restart or on another replica.
  */
 import type { KeyObject } from "node:crypto";
 import {
+  type Envelope,
   open,
   type RequestSecret,
   type TicketContext,
@@ -11,22 +12,25 @@ import {
   type TrustBundle,
   unwrapSecret,
 } from "@sallyport/attestation";
-import type { Job } from "@sallyport/proto/sallyport/bus/v1/bus";
 import type { Clock, Db } from "@sallyport/runtime";
-import { findRequest, listWindows, type RequestRow, type WindowRow } from "../db/ledger.ts";
+import { findRequest, type RequestRow } from "../db/ledger.ts";
+import { listWindows, type WindowRow } from "../db/windows.ts";
+import { isJudgedNow } from "../domain/request-state.ts";
 import type { ReleasedWindow } from "./live.ts";
 import { readEnvelope, readJob } from "./messages.ts";
 
 export interface Run {
   readonly requestId: string;
   readonly attempt: number;
-  readonly row: RequestRow;
-  readonly job: Job;
   readonly secret: RequestSecret;
+  /** Door 1's word, and where a person let the request in, theirs and door 2's. */
+  readonly admission: readonly Envelope[];
   readonly verifier: TicketVerifier;
   /** Index of the next window to release. */
   next: number;
   claimed: boolean;
+  /** Door 2 holds the output and reads the rest of it. */
+  holding: boolean;
 }
 
 export interface RunsOptions {
@@ -38,14 +42,16 @@ export interface RunsOptions {
 }
 
 /** More live requests than this and the oldest are rebuilt from the ledger when their next verdict comes. */
-const maxCached = 10_000;
+const maxCached = 5_000;
 
 export class Runs {
   readonly #options: RunsOptions;
   readonly #cache = new Map<string, Run>();
+  readonly #max: number;
 
-  constructor(options: RunsOptions) {
+  constructor(options: RunsOptions, max = maxCached) {
     this.#options = options;
+    this.#max = max;
   }
 
   get size(): number {
@@ -54,28 +60,24 @@ export class Runs {
 
   /** For a request that was just accepted: nothing of it is verified yet but its admission. */
   remember(row: RequestRow, secret: RequestSecret): void {
-    const { run } = this.#begin(row, readJob(row), secret);
-    if (this.#cache.size >= maxCached) this.#cache.delete(this.#cache.keys().next().value!);
-    this.#cache.set(row.id, run);
+    this.#keep(this.#begin(row, secret).run);
   }
 
   drop(requestId: string): void {
     this.#cache.delete(requestId);
   }
 
-  /** The run of this attempt, or undefined when the request is unknown, over, or in another attempt. */
+  /** The run of this attempt, or undefined when a verdict on it says nothing any more. */
   async get(requestId: string, attempt: number): Promise<Run | undefined> {
     const cached = this.#cache.get(requestId);
     if (cached?.attempt === attempt) return cached;
-    const { db } = this.#options;
-    const { row, windows } = await db.transaction(async (tx) => {
+    const { row, windows } = await this.#options.db.transaction(async (tx) => {
       const row = await findRequest(tx, requestId);
       return { row, windows: row ? await listWindows(tx, requestId, row.attempt) : [] };
     });
-    if (!row || row.attempt !== attempt || (row.state !== "queued" && row.state !== "running" && row.state !== "held"))
-      return undefined;
+    if (!row || !isJudgedNow(row, attempt)) return undefined;
     const { run } = await this.#rebuild(row, windows);
-    this.#cache.set(requestId, run);
+    this.#keep(run);
     return run;
   }
 
@@ -85,42 +87,49 @@ export class Runs {
     );
   }
 
-  /** Opens stored windows, verifying their tickets again: the database is not trusted to release anything. */
-  async openWindows(row: RequestRow, stored: readonly WindowRow[]): Promise<ReleasedWindow[]> {
-    if (stored.length === 0) return [];
-    const all = await this.#options.db.transaction((tx) => listWindows(tx, row.id, row.attempt));
-    const { opened } = await this.#rebuild(row, all);
-    const wanted = new Set(stored.map((window) => window.index));
-    return opened.filter((window) => wanted.has(window.index));
+  /** Opens stored windows from `from` on, verifying all their tickets again: the database is not trusted to release anything. */
+  async openWindows(row: RequestRow, windows: readonly WindowRow[], from = 0): Promise<ReleasedWindow[]> {
+    if (windows.length <= from) return [];
+    return (await this.#rebuild(row, windows)).opened.slice(from);
   }
 
-  async #rebuild(row: RequestRow, windows: readonly WindowRow[]) {
+  /** A verifier of this attempt whose chain holds up to the claim; what comes next is judged as of its issue. */
+  async verifierOf(row: RequestRow): Promise<{ verifier: TicketVerifier; ticket: TicketContext }> {
+    const { run, ticket } = await this.#rebuild(row, [], "issue");
+    return { verifier: run.verifier, ticket };
+  }
+
+  #keep(run: Run): void {
+    this.#cache.delete(run.requestId);
+    if (this.#cache.size >= this.#max) this.#cache.delete(this.#cache.keys().next().value!);
+    this.#cache.set(run.requestId, run);
+  }
+
+  async #rebuild(row: RequestRow, windows: readonly WindowRow[], then?: "issue") {
     const secret = await this.secretOf(row);
-    const { run, context } = this.#begin(row, readJob(row), secret, "issue");
+    const { run, ticket } = this.#begin(row, secret, "issue");
     if (row.claim) {
       run.verifier.claim(readEnvelope(row.claim));
       run.claimed = true;
     }
-    const opened = windows.map((window): ReleasedWindow => {
-      const content = open(
-        secret,
-        { requestId: row.id, kind: "verdict", attempt: window.attempt, index: window.index },
-        window.content,
-      );
-      const ticket = readEnvelope(window.envelope);
-      run.verifier.window(ticket, content);
-      return { attempt: window.attempt, index: window.index, content, ticket };
+    const opened = windows.map(({ attempt, index, content: sealed, envelope }): ReleasedWindow => {
+      const content = open(secret, { requestId: row.id, kind: "verdict", attempt, index }, sealed);
+      const release = readEnvelope(envelope);
+      run.verifier.window(release, content);
+      return { attempt, index, content, ticket: release };
     });
     run.next = opened.length;
-    // What is stored was in time when it was committed; what comes now is judged by the clock.
-    context.at = undefined;
-    context.approvedModel = this.#options.approvedModel;
-    return { run, opened };
+    if (then !== "issue") {
+      // What is stored was in time when it was committed; what comes now is judged by the clock.
+      ticket.at = undefined;
+      ticket.approvedModel = this.#options.approvedModel;
+    }
+    return { run, ticket, opened };
   }
 
-  #begin(row: RequestRow, job: Job, secret: RequestSecret, at?: "issue") {
+  #begin(row: RequestRow, secret: RequestSecret, at?: "issue"): { run: Run; ticket: TicketContext } {
     const { trust, clock, approvedModel } = this.#options;
-    const context: TicketContext = {
+    const ticket: TicketContext = {
       trust,
       requestId: row.id,
       tenant: row.tenant,
@@ -132,12 +141,13 @@ export class Runs {
       approvedModel: at === "issue" ? () => true : approvedModel,
       at,
     };
-    const verifier = new TicketVerifier(context);
-    const { door1, review, countersign } = job.admission ?? {};
-    verifier.admit(door1!, review && countersign ? { review, countersign } : undefined);
-    return {
-      run: { requestId: row.id, attempt: row.attempt, row, job, secret, verifier, next: 0, claimed: false } as Run,
-      context,
-    };
+    const verifier = new TicketVerifier(ticket);
+    const { door1, review, countersign } = readJob(row).admission!;
+    const release = review && countersign ? { review, countersign } : undefined;
+    verifier.admit(door1!, release);
+    const admission = release ? [door1!, release.review, release.countersign] : [door1!];
+    const holding = row.state === "held" && row.holdStage === "collecting";
+    const { id: requestId, attempt } = row;
+    return { run: { requestId, attempt, secret, admission, verifier, next: 0, claimed: false, holding }, ticket };
   }
 }

@@ -1,6 +1,6 @@
 /** The ledger's queries. Every change of state is one guarded update, so that two writers can never both win. */
 import type { Finding } from "@sallyport/attestation";
-import type { Tx } from "@sallyport/runtime";
+import type { Queryable, Tx } from "@sallyport/runtime";
 import { entersFrom, type State, type TerminalState } from "../domain/request-state.ts";
 
 export interface RequestRow {
@@ -96,9 +96,23 @@ export async function findRequest(tx: Tx, id: string): Promise<RequestRow | unde
   return one(await tx.query<RequestRow>(`SELECT ${selected} FROM requests WHERE id = $1`, [id]));
 }
 
-export async function findByIdempotencyKey(tx: Tx, tenant: string, subject: string, key: string) {
-  const sql = `SELECT ${selected} FROM requests WHERE tenant = $1 AND subject = $2 AND idempotency_key = $3`;
-  return one(await tx.query<RequestRow>(sql, [tenant, subject, key]));
+/** Locked until the transaction ends: what is decided on this row, nobody else decides at the same time. */
+export async function lockRequest(tx: Tx, id: string): Promise<RequestRow | undefined> {
+  return one(await tx.query<RequestRow>(`SELECT ${selected} FROM requests WHERE id = $1 FOR UPDATE`, [id]));
+}
+
+/** How far it is, without its bodies: cheap enough to be asked every second. */
+export async function findProgress(db: Queryable, id: string) {
+  const sql = `SELECT state, windows_released AS "windowsReleased" FROM requests WHERE id = $1`;
+  return one(await db.query<Pick<RequestRow, "state" | "windowsReleased">>(sql, [id]));
+}
+
+/** A subject is a person's name at one issuer. */
+export type Owner = Pick<RequestRow, "tenant" | "issuer" | "subject">;
+
+export async function findByIdempotencyKey(tx: Tx, { tenant, issuer, subject }: Owner, key: string) {
+  const sql = `SELECT ${selected} FROM requests WHERE tenant = $1 AND issuer = $2 AND subject = $3 AND idempotency_key = $4`;
+  return one(await tx.query<RequestRow>(sql, [tenant, issuer, subject, key]));
 }
 
 /** A key may be used again a day after its request was made. */
@@ -119,27 +133,6 @@ export async function countWindow(tx: Tx, id: string, attempt: number, index: nu
   return one(await tx.query<RequestRow>(sql, [id, attempt, index, now]));
 }
 
-export interface WindowRow {
-  attempt: number;
-  index: number;
-  envelope: Uint8Array;
-  content: Uint8Array;
-  final: boolean;
-}
-
-export async function insertWindow(tx: Tx, id: string, window: WindowRow): Promise<void> {
-  await tx.query(
-    "INSERT INTO windows (request_id, attempt, index, envelope, content, final) VALUES ($1, $2, $3, $4, $5, $6)",
-    [id, window.attempt, window.index, window.envelope, window.content, window.final],
-  );
-}
-
-export async function listWindows(tx: Tx, id: string, attempt: number): Promise<WindowRow[]> {
-  const sql =
-    "SELECT attempt, index, envelope, content, final FROM windows WHERE request_id = $1 AND attempt = $2 ORDER BY index";
-  return (await tx.query<WindowRow>(sql, [id, attempt])).rows;
-}
-
 export interface Retry {
   attempt: number;
   deadlineAt: Date;
@@ -148,9 +141,10 @@ export interface Retry {
 
 /** To `queued` with a new attempt: after a lost run, or when a person released a held prompt. */
 export async function requeue(tx: Tx, row: RequestRow, job: Uint8Array, retry: Retry) {
-  const sql = `UPDATE requests SET state = 'queued', attempt = $3, job = $4, claim = NULL, windows_released = 0, progress_at = NULL,
-    dispatched_at = $5, deadline_at = $6 WHERE id = $1 AND attempt = $2 AND state = $7 AND windows_released = 0 RETURNING ${selected}`;
-  const values = [row.id, row.attempt, retry.attempt, job, retry.now, retry.deadlineAt, row.state];
+  const sql = `UPDATE requests SET state = 'queued', attempt = $3, job = $4, claim = NULL, progress_at = NULL, dispatched_at = $5,
+    deadline_at = $6, code = '', message = '' WHERE id = $1 AND attempt = $2 AND state::text = ANY($7) AND windows_released = 0
+    RETURNING ${selected}`;
+  const values = [row.id, row.attempt, retry.attempt, job, retry.now, retry.deadlineAt, entersFrom.queued];
   return one(await tx.query<RequestRow>(sql, values));
 }
 
@@ -183,42 +177,6 @@ export async function hold(tx: Tx, id: string, attempt: number, held: Hold) {
     held.policyDigest,
   ];
   return one(await tx.query<RequestRow>(sql, values));
-}
-
-export interface HoldRow {
-  stage: "door1" | "door2";
-  attempt: number;
-  hold: Uint8Array;
-  content: Uint8Array | null;
-  review: Uint8Array | null;
-  countersign: Uint8Array | null;
-  allowed: boolean | null;
-}
-
-export async function insertHold(
-  tx: Tx,
-  id: string,
-  held: Pick<HoldRow, "stage" | "attempt" | "hold" | "content">,
-): Promise<void> {
-  const sql = "INSERT INTO holds (request_id, stage, attempt, hold, content) VALUES ($1, $2, $3, $4, $5)";
-  await tx.query(sql, [id, held.stage, held.attempt, held.hold, held.content]);
-}
-
-export async function findHold(tx: Tx, id: string, stage: HoldRow["stage"]): Promise<HoldRow | undefined> {
-  const sql =
-    "SELECT stage, attempt, hold, content, review, countersign, allowed FROM holds WHERE request_id = $1 AND stage = $2";
-  return one(await tx.query<HoldRow>(sql, [id, stage]));
-}
-
-/** True for the first decision on a hold; a second one changes nothing. */
-export async function decideHold(
-  tx: Tx,
-  id: string,
-  held: Pick<HoldRow, "stage" | "review" | "countersign" | "allowed">,
-): Promise<boolean> {
-  const sql =
-    "UPDATE holds SET review = $3, countersign = $4, allowed = $5 WHERE request_id = $1 AND stage = $2 AND allowed IS NULL";
-  return (await tx.query(sql, [id, held.stage, held.review, held.countersign, held.allowed])).rowCount === 1;
 }
 
 export interface End {

@@ -3,7 +3,8 @@ import { type ChatContent, Role } from "@sallyport/proto/sallyport/generation/v1
 import { AppError } from "@sallyport/runtime";
 
 export const contentLimits = {
-  contentBytes: 256 * 1024,
+  /** As much as door 1 takes. */
+  contentBytes: 128 * 1024,
   messages: 256,
   stopSequences: 4,
   stopChars: 64,
@@ -14,13 +15,8 @@ export const contentLimits = {
   idempotencyKeyChars: 255,
 } as const;
 
-/** Throws INVALID_ARGUMENT naming the field; returns nothing. `size` is the serialised content's, in bytes. */
-export function checkContent(content: ChatContent, size: number): void {
-  refuse(
-    size > contentLimits.contentBytes,
-    "messages",
-    `are ${size} bytes together; at most ${contentLimits.contentBytes} are allowed`,
-  );
+/** Throws INVALID_ARGUMENT naming the field; returns nothing. To be asked before it is serialised: some of it may not be. */
+export function checkContent(content: ChatContent): void {
   refuse(!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(content.model), "model", "must name a model: see the list of models");
   refuse(content.model.length > contentLimits.modelChars, "model", "is too long");
   refuse(content.messages.length === 0, "messages", "must hold at least one message");
@@ -32,6 +28,15 @@ export function checkContent(content: ChatContent, size: number): void {
   for (const [position, message] of content.messages.entries()) checkMessage(message, `messages[${position}]`);
   refuse(content.messages.at(-1)!.role === Role.ASSISTANT, "messages", "must not end with an assistant message");
   checkParameters(content);
+}
+
+/** `bytes`: of the serialised content. */
+export function checkSize(bytes: number): void {
+  refuse(
+    bytes > contentLimits.contentBytes,
+    "messages",
+    `are ${bytes} bytes together; at most ${contentLimits.contentBytes} are allowed`,
+  );
 }
 
 const roles: ReadonlySet<Role> = new Set([Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.TOOL]);

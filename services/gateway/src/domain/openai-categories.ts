@@ -16,7 +16,7 @@ const names = [
   "violence/graphic",
 ] as const;
 
-/** Longest prefix wins; a category that OpenAI has no name for shows in the `sallyport` object alone. */
+/** A category that OpenAI has no name for shows in the `sallyport` object alone. */
 const ours: Readonly<Record<string, (typeof names)[number]>> = {
   harassment: "harassment",
   hate: "hate",

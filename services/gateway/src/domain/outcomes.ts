@@ -13,6 +13,15 @@ export const outcomes = {
   HELD: "A person has to look at this request first. Fetch it later by its id.",
   FAILED: "The model could not finish this request. Send it again; if it fails again, tell your operator its id.",
   BLOCKED: "This request is not allowed by policy.",
+  CONTEXT_OVERFLOW: "The messages do not fit into the model's context. Send fewer or shorter ones.",
+  REQUEST_INVALID: "The model cannot run these messages with these parameters. Change them, then send it again.",
+  MODEL_NOT_APPROVED: "The model is no longer approved. Choose another one from the list of models.",
+  MODEL_UNUSABLE: "The model cannot be used here. Choose another one, and tell your operator.",
+  ENGINE_FAILED: "The model failed on this request. Send it again; if it fails again, tell your operator its id.",
+  ENGINE_TIMEOUT: "The model did not answer in time. Send the request again later.",
+  ENGINE_CRASHED: "The model's engine broke off. Send the request again.",
+  ENGINE_UNAVAILABLE: "The model's engine is away. Send the request again later.",
+  OUTPUT_TOO_LARGE: "The answer grew larger than can be reviewed. Ask for fewer tokens.",
 } as const;
 export type OutcomeCode = keyof typeof outcomes;
 
@@ -23,5 +32,17 @@ export type PolicyCodes = Readonly<Record<string, { message: string; whatToDo: s
 export function outcomeMessage(code: string, codes: PolicyCodes, otherwise: OutcomeCode): string {
   const known = Object.hasOwn(codes, code) ? codes[code] : undefined;
   if (known) return `${known.message} ${known.whatToDo}`;
-  return Object.hasOwn(outcomes, code) ? outcomes[code as OutcomeCode] : outcomes[otherwise];
+  return isOutcome(code) ? outcomes[code] : outcomes[otherwise];
+}
+
+/**
+ * A failure's code comes from inside the chamber unsigned, and goes to the caller and into the record: only codes that
+ * are known here pass, so that no text that a model made travels as one.
+ */
+export function failureCode(code: string): OutcomeCode {
+  return isOutcome(code) ? code : "FAILED";
+}
+
+function isOutcome(code: string): code is OutcomeCode {
+  return Object.hasOwn(outcomes, code);
 }

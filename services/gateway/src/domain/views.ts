@@ -2,7 +2,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { OutcomeSchema, RequestState } from "@sallyport/proto/sallyport/generation/v1/generation";
-import { AppError } from "@sallyport/runtime";
+import { AppError, type ErrorCode } from "@sallyport/runtime";
 import type { RequestRow } from "../db/ledger.ts";
 import type { State } from "./request-state.ts";
 
@@ -29,11 +29,17 @@ export function outcomeOf(row: RequestRow): MessageInitShape<typeof OutcomeSchem
   });
 }
 
+/** Most failures are worth another try; these are not, or not so soon. */
+const failures: Readonly<Record<string, ErrorCode>> = {
+  DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
+  CONTEXT_OVERFLOW: "INVALID_ARGUMENT",
+  REQUEST_INVALID: "INVALID_ARGUMENT",
+};
+
 /** What a caller gets who asked for an output and got none; undefined for a released request. */
 export function errorOf(row: RequestRow): AppError | undefined {
   const details = { requestId: row.id, ...(row.leafHash && { leafHash: row.leafHash }) };
-  const error = (code: ConstructorParameters<typeof AppError>[0]) =>
-    new AppError(code, row.message, { reason: row.code, details });
+  const error = (code: ErrorCode) => new AppError(code, row.message, { reason: row.code, details });
   switch (row.state) {
     case "blocked":
       return error("BLOCKED");
@@ -42,13 +48,7 @@ export function errorOf(row: RequestRow): AppError | undefined {
     case "cancelled":
       return error("CANCELLED");
     case "failed":
-      return error(
-        row.code === "DEADLINE_EXCEEDED"
-          ? "DEADLINE_EXCEEDED"
-          : row.code === "CONTEXT_OVERFLOW"
-            ? "INVALID_ARGUMENT"
-            : "UNAVAILABLE",
-      );
+      return error(failures[row.code] ?? "UNAVAILABLE");
     default:
       return undefined;
   }

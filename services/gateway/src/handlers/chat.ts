@@ -1,9 +1,10 @@
 /** One chat, for gRPC and HTTP alike: admitted, followed, and cancelled when its caller goes away. */
-import { AppError } from "@sallyport/runtime";
+import { AppError, untilAborted } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { admit, type ChatCall } from "../core/admit.ts";
+import { cancel } from "../core/cancel.ts";
 import { type FollowEvent, follow } from "../core/follow.ts";
-import { cancel } from "../core/reconciler.ts";
+import type { Slot } from "../core/in-flight.ts";
 import type { RequestRow } from "../db/ledger.ts";
 import { outcomes } from "../domain/outcomes.ts";
 
@@ -12,43 +13,39 @@ export type ChatEvent = { accepted: RequestRow } | FollowEvent;
 /** The ledger ends a request at its deadline; the caller gets this much more time to hear so. */
 const graceMs = 2_000;
 
-/** Ends in time, with an error of its own, also when the ledger does not answer. */
+/** Ends in time, with an error of its own, also when the ledger does not answer or the service stops. */
 export async function* chat(context: Context, call: ChatCall): AsyncGenerator<ChatEvent> {
-  const events = followed(context, call);
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  late.catch(() => {});
-  let expired = false;
-  const timer = setTimeout(() => {
-    expired = true;
-    reject(new AppError("DEADLINE_EXCEEDED", outcomes.DEADLINE_EXCEEDED));
-  }, context.limits.requestDeadlineMs + graceMs);
+  const slot = context.inFlight.enter();
+  const late = new AbortController();
+  const timer = setTimeout(
+    () => late.abort(new AppError("DEADLINE_EXCEEDED", outcomes.DEADLINE_EXCEEDED)),
+    context.limits.requestDeadlineMs + graceMs,
+  );
+  const over = AbortSignal.any([slot.signal, late.signal]);
+  const events = followed(context, { ...call, signal: AbortSignal.any([call.signal, over]) }, slot);
   try {
     for (;;) {
-      const step = await Promise.race([events.next(), late]);
+      const step = await untilAborted(events.next(), over);
       if (step.done) return;
       yield step.value;
     }
   } finally {
     clearTimeout(timer);
     const closed = events.return(undefined);
-    // Past the deadline it may wait for the very part that is away: the caller does not.
-    if (expired) closed.catch((error: unknown) => context.log.warn({ err: error }, "a late request was left"));
+    // Then it may wait for the very part that is away: the caller does not.
+    if (over.aborted) closed.catch((err: unknown) => context.log.warn({ err }, "a late request was left"));
     else await closed;
   }
 }
 
-async function* followed(context: Context, call: ChatCall): AsyncGenerator<ChatEvent> {
-  using _slot = context.inFlight.enter();
+async function* followed(context: Context, call: ChatCall, slot: Slot): AsyncGenerator<ChatEvent> {
+  using _slot = slot;
   const { row, repeated } = await admit(context, call);
   using follower = context.live.follow(row.id);
-  let settled = false;
+  let settled = row.state === "blocked" || (row.state === "held" && !repeated);
   try {
     yield { accepted: row };
-    if (row.state === "blocked" || (row.state === "held" && !repeated)) {
-      settled = true;
-      yield { outcome: row };
-      return;
-    }
+    if (settled) return yield { outcome: row };
     // Between the commit and `follow` a verdict may have come: the ledger knows.
     const { db, runs } = context;
     for await (const event of follow({ db, runs, follower, requestId: row.id, signal: call.signal, catchUp: true })) {
@@ -56,7 +53,15 @@ async function* followed(context: Context, call: ChatCall): AsyncGenerator<ChatE
       yield event;
     }
   } finally {
-    // With an idempotency key the work goes on: the caller comes back for its outcome.
-    if (!settled && !call.idempotencyKey) await cancel(context, row.id, "CLIENT_GONE");
+    // With an idempotency key the work goes on: the caller comes back for its outcome. So it does when this gateway stops.
+    const left = !settled && !call.idempotencyKey && !slot.signal.aborted;
+    if (left) await leave(context, row.id);
   }
+}
+
+/** Where the ledger does not answer either, its own deadline ends the request later. */
+async function leave(context: Context, requestId: string): Promise<void> {
+  await cancel(context, requestId, "CLIENT_GONE").catch((err: unknown) =>
+    context.log.warn({ err, requestId }, "a request whose caller left is left to its deadline"),
+  );
 }

@@ -14,7 +14,8 @@ import { AppError, type Committed, type Tx } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { type Ending, endRequest } from "../../core/endings.ts";
 import { envelopeBytes, jobBytesOf, readEnvelope, readJob } from "../../core/messages.ts";
-import { decideHold, findHold, findRequest, type HoldRow, type RequestRow } from "../../db/ledger.ts";
+import { decideHold, findHold, type HoldRow } from "../../db/holds.ts";
+import { findRequest, lockRequest, type RequestRow } from "../../db/ledger.ts";
 import { outcomes } from "../../domain/outcomes.ts";
 import { buildEvent } from "../../events.ts";
 
@@ -27,12 +28,37 @@ export async function applyDecision(context: Context, message: ReviewDecisionMes
     held: await findHold(tx, message.requestId, stage),
   }));
   // Expired, cancelled or decided before: the ledger has spoken, and a late decision changes nothing.
-  if (!row || !held || row.state !== "held" || row.holdStage !== stage || held.allowed !== null) return;
+  if (!row || !held || !waitsFor(row, held)) return;
   const decided = message.allow ? await allow(context, message, row, held) : await deny(context, message, row, held);
   if (decided) context.moves.announce(decided);
 }
 
-async function deny({ outbox, clock, trust }: Context, message: ReviewDecisionMessage, row: RequestRow, held: HoldRow) {
+function waitsFor(row: RequestRow, held: HoldRow): boolean {
+  return row.state === "held" && row.holdStage === held.stage && held.allowed === null;
+}
+
+type Change = (row: RequestRow) => Promise<Committed<RequestRow | undefined>>;
+
+/** In a transaction, on the locked row: `change`, and the hold marked as decided, or nothing of it when somebody was first. */
+async function decide(
+  tx: Tx,
+  held: HoldRow,
+  { requestId, allow, review, countersign }: ReviewDecisionMessage,
+  change: Change,
+): Promise<Committed<RequestRow | undefined>> {
+  const row = await lockRequest(tx, requestId);
+  if (!row || !waitsFor(row, held)) return nothing;
+  const words = {
+    review: envelopeBytes(review!),
+    countersign: allow ? envelopeBytes(countersign!) : null,
+    allowed: allow,
+  };
+  if (!(await decideHold(tx, requestId, { stage: held.stage, ...words }))) return nothing;
+  return change(row);
+}
+
+async function deny(context: Context, message: ReviewDecisionMessage, row: RequestRow, held: HoldRow) {
+  const { outbox, clock, trust } = context;
   const hold = readEnvelope(held.hold);
   const review = message.review!;
   // Also a refusal must come from governance: otherwise anybody on the bus could end a held request.
@@ -48,24 +74,17 @@ async function deny({ outbox, clock, trust }: Context, message: ReviewDecisionMe
       mayHardStop: true,
     },
   );
-  return outbox.commit(async (tx, places) => {
-    const first = await decideHold(tx, row.id, {
-      stage: held.stage,
-      review: envelopeBytes(review),
-      countersign: null,
-      allowed: false,
-    });
-    if (!first) return nothing;
-    const ending: Ending = {
-      state: "blocked",
-      code: "REVIEW_DENIED",
-      message: outcomes.REVIEW_DENIED,
-      stage: "review",
-      findings: row.findings,
-      attestations: [hold, review],
-    };
-    return endRequest(tx, places, row, ending, clock.now());
+  const ending = (current: RequestRow): Ending => ({
+    state: "blocked",
+    code: "REVIEW_DENIED",
+    message: outcomes.REVIEW_DENIED,
+    stage: "review",
+    findings: current.findings,
+    attestations: [hold, review],
   });
+  return outbox.commit((tx, places) =>
+    decide(tx, held, message, (current) => endRequest(tx, places, current, ending(current), clock.now())),
+  );
 }
 
 async function allow(context: Context, message: ReviewDecisionMessage, row: RequestRow, held: HoldRow) {
@@ -76,72 +95,64 @@ async function allow(context: Context, message: ReviewDecisionMessage, row: Requ
 
 /** A released prompt goes to the queue as a first attempt, with the whole admission. */
 async function letIn(context: Context, message: ReviewDecisionMessage, row: RequestRow, held: HoldRow) {
-  const { outbox, clock, limits, moves, runs } = context;
+  const { outbox, clock, limits, moves } = context;
   const [review, countersign] = [message.review!, message.countersign!];
   const job = readJob(row);
-  const { verifier } = await ticketOf(context, row, row.attempt + 1);
-  verifier.admit(job.admission!.door1!, { review, countersign });
-  job.admission = create(AdmissionSchema, { door1: job.admission!.door1, review, countersign });
+  const { door1 } = job.admission!;
+  await verifyAdmission(context, row, message);
+  job.admission = create(AdmissionSchema, { door1, review, countersign });
   const deadlineAt = new Date(clock.now().getTime() + limits.requestDeadlineMs);
-  runs.drop(row.id);
-  return outbox.commit(async (tx, places) => {
-    if (!(await recordRelease(tx, row, held, message))) return nothing;
-    const queued = await moves.requeueIn(tx, row, jobBytesOf(job), row.attempt + 1, deadlineAt);
-    if (!queued.value) return nothing;
-    const { findings, policyDigest, code } = row;
-    const { message: event } = buildEvent(queued.value, places.next(), {
-      event: "request.accepted",
-      terminal: false,
-      decision: { stage: "review", decision: "allow", code, findings, policyDigest },
-      attestations: [job.admission!.door1!, review, countersign],
-    });
-    return { ...queued, messages: [{ audit: { event: "request.accepted", message: event } }, ...queued.messages] };
-  });
+  return outbox.commit((tx, places) =>
+    decide(tx, held, message, async (current) => {
+      const queued = await moves.requeueIn(tx, current, jobBytesOf(job), deadlineAt);
+      if (!queued.value) return nothing;
+      const { findings, policyDigest, code } = current;
+      const { message: event } = buildEvent(queued.value, places.next(), {
+        event: "request.accepted",
+        terminal: false,
+        decision: { stage: "review", decision: "allow", code, findings, policyDigest },
+        attestations: [door1!, review, countersign],
+      });
+      return { ...queued, messages: [{ audit: { event: "request.accepted", message: event } }, ...queued.messages] };
+    }),
+  );
+}
+
+/** Review and countersignature must be in time now; door 1's hold waited for them. */
+async function verifyAdmission(context: Context, row: RequestRow, { review, countersign }: ReviewDecisionMessage) {
+  const { trust, clock, runs, approvedModel } = context;
+  const { salt } = await runs.secretOf(row);
+  const about = { requestId: row.id, tenant: row.tenant, requestDigest: row.requestDigest, modality: "text" as const };
+  const ticket: TicketContext = {
+    ...about,
+    ...{ trust, salt, approvedModel, attempt: row.attempt + 1, clock: () => clock.now() },
+  };
+  const release = { review: review!, countersign: countersign! };
+  new TicketVerifier(ticket).admit(readJob(row).admission!.door1!, release);
 }
 
 /** A released output ends the request: fetched with GetRequest. */
 async function letOut(context: Context, message: ReviewDecisionMessage, row: RequestRow, held: HoldRow) {
-  const { outbox, clock, runs } = context;
+  const { outbox, clock, runs, approvedModel } = context;
   const [review, countersign, hold] = [message.review!, message.countersign!, readEnvelope(held.hold)];
   const secret = await runs.secretOf(row);
   const output = open(secret, { requestId: row.id, kind: "output", attempt: held.attempt, index: 0 }, held.content!);
-  const { verifier, context: ticket } = await ticketOf(context, row, held.attempt);
   // Admission and claim were in time when they were committed; a person may take hours.
-  ticket.at = "issue";
-  const { door1, review: promptReview, countersign: promptCountersign } = readJob(row).admission!;
-  verifier.admit(
-    door1!,
-    promptReview && promptCountersign ? { review: promptReview, countersign: promptCountersign } : undefined,
-  );
-  const claim = readEnvelope(row.claim!);
-  verifier.claim(claim);
+  const { verifier, ticket } = await runs.verifierOf(row);
   ticket.at = undefined;
+  ticket.approvedModel = approvedModel;
   verifier.heldOutput(hold, review, countersign, output);
-  return outbox.commit(async (tx, places) => {
-    if (!(await recordRelease(tx, row, held, message))) return nothing;
-    const attestations = [door1!, claim, hold, review, countersign];
-    const outputDigest = saltedDigest(secret.salt, output);
-    return endRequest(
-      tx,
-      places,
-      row,
-      { state: "released", code: "", message: "", stage: "review", outputDigest, attestations },
-      clock.now(),
-    );
-  });
-}
-
-/** `context.at` as "issue" judges what was committed earlier as of its own time; without it everything must be in time now. */
-async function ticketOf({ trust, clock, runs, approvedModel }: Context, row: RequestRow, attempt: number) {
-  const { salt } = await runs.secretOf(row);
-  const about = { requestId: row.id, tenant: row.tenant, requestDigest: row.requestDigest, modality: "text" as const };
-  const context: TicketContext = { ...about, trust, attempt, salt, clock: () => clock.now(), approvedModel };
-  return { context, verifier: new TicketVerifier(context) };
-}
-
-function recordRelease(tx: Tx, row: RequestRow, held: HoldRow, message: ReviewDecisionMessage): Promise<boolean> {
-  const [review, countersign] = [envelopeBytes(message.review!), envelopeBytes(message.countersign!)];
-  return decideHold(tx, row.id, { stage: held.stage, review, countersign, allowed: true });
+  const ending: Ending = {
+    state: "released",
+    code: "",
+    message: "",
+    stage: "review",
+    outputDigest: saltedDigest(secret.salt, output),
+    attestations: [readJob(row).admission!.door1!, readEnvelope(row.claim!), hold, review, countersign],
+  };
+  return outbox.commit((tx, places) =>
+    decide(tx, held, message, (current) => endRequest(tx, places, current, ending, clock.now())),
+  );
 }
 
 const nothing: Committed<undefined> = { value: undefined, messages: [] };

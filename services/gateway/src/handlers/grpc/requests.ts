@@ -7,9 +7,9 @@ import {
 } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { AppError, type CallerIdentity } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
+import { cancel } from "../../core/cancel.ts";
 import { readOutput } from "../../core/output.ts";
 import { authorize, listModels } from "../../core/permissions.ts";
-import { cancel } from "../../core/reconciler.ts";
 import { findRequest, type RequestRow } from "../../db/ledger.ts";
 import { checkRequestId } from "../../domain/content.ts";
 import { isTerminal } from "../../domain/request-state.ts";
@@ -35,7 +35,7 @@ export async function getRequest(
 }
 
 export async function cancelRequest(context: Context, identity: CallerIdentity, requestId: string) {
-  const row = await ownRequest(context, identity, requestId);
+  const row = await ownRequest(context, identity, requestId, "request.cancel");
   return { outcome: outcomeOf((await cancel(context, row.id, "CANCELLED")) ?? row) };
 }
 
@@ -66,14 +66,24 @@ export function models(context: Context, identity: CallerIdentity) {
   }));
 }
 
+/** A subject names a person at one issuer only. */
+function isOwner(row: RequestRow, { tenant, issuer, subject }: CallerIdentity): boolean {
+  return row.tenant === tenant && row.issuer === issuer && row.subject === subject;
+}
+
 /** Somebody else's request is not told apart from one that never was. */
-async function ownRequest(context: Context, identity: CallerIdentity, requestId: string): Promise<RequestRow> {
+async function ownRequest(
+  context: Context,
+  identity: CallerIdentity,
+  requestId: string,
+  action: "request.read" | "request.cancel" = "request.read",
+): Promise<RequestRow> {
   checkRequestId(requestId);
   const row = await context.db.transaction((tx) => findRequest(tx, requestId));
-  if (!row || row.tenant !== identity.tenant || row.subject !== identity.subject) {
+  if (!row || !isOwner(row, identity)) {
     throw new AppError("NOT_FOUND", "you have no request of that id", { reason: "REQUEST_NOT_FOUND" });
   }
   // Not bound to a model: what came of a request stays readable when its model is withdrawn.
-  authorize(context, identity, "request.read", { tenant: row.tenant, ownerSubject: row.subject });
+  authorize(context, identity, action, { tenant: row.tenant, ownerSubject: row.subject });
   return row;
 }

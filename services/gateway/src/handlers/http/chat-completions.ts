@@ -1,21 +1,22 @@
 /** POST /v1/chat/completions, whole (JSON) and streamed (server-sent events). */
 import { fromBinary } from "@bufbuild/protobuf";
 import { type WindowContent, WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
-import { newTrace, parseTraceparent } from "@sallyport/runtime";
+import { AppError, newTrace, parseTraceparent } from "@sallyport/runtime";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Context } from "../../context.ts";
 import type { RequestRow } from "../../db/ledger.ts";
 import { type ChatBody, finishReason, parseChatBody, toContent, usage } from "../../domain/openai.ts";
+import { outcomes } from "../../domain/outcomes.ts";
 import { errorOf } from "../../domain/views.ts";
 import { type ChatEvent, chat } from "../chat.ts";
 import { toHttpError } from "./errors.ts";
 import { header, identify } from "./request.ts";
 
 export async function handleChatCompletions(context: Context, request: FastifyRequest, reply: FastifyReply) {
+  const gone = new AbortController();
+  reply.raw.on("close", () => gone.abort(new AppError("CANCELLED", outcomes.CLIENT_GONE, { reason: "CLIENT_GONE" })));
   const identity = await identify(context, request);
   const body = parseChatBody(request.body);
-  const gone = new AbortController();
-  reply.raw.on("close", () => gone.abort());
   const events = chat(context, {
     identity,
     content: toContent(body),
@@ -28,7 +29,22 @@ export async function handleChatCompletions(context: Context, request: FastifyRe
   const first = await events.next();
   const accepted = (first.value as { accepted: RequestRow }).accepted;
   reply.header("x-request-id", accepted.id);
-  return body.stream ? stream(body, accepted, events, reply) : whole(accepted, events, reply);
+  if (!body.stream) return whole(accepted, events, reply);
+  return stream(body, accepted, errorOf(accepted) ? await unlessOver(events) : events, reply);
+}
+
+/** What is over already needs no stream: its error is a plain one too. */
+async function unlessOver(events: AsyncGenerator<ChatEvent>): Promise<AsyncIterable<ChatEvent>> {
+  const { value: first } = await events.next();
+  const refused = first && "outcome" in first ? errorOf(first.outcome) : undefined;
+  if (!refused) return first ? prepend(first, events) : events;
+  await events.return(undefined);
+  throw refused;
+}
+
+async function* prepend<T>(first: T, rest: AsyncIterable<T>): AsyncGenerator<T> {
+  yield first;
+  yield* rest;
 }
 
 async function whole(accepted: RequestRow, events: AsyncGenerator<ChatEvent>, reply: FastifyReply) {
@@ -65,48 +81,36 @@ function completion(row: RequestRow, windows: readonly WindowContent[]) {
   };
 }
 
-async function stream(body: ChatBody, accepted: RequestRow, events: AsyncGenerator<ChatEvent>, reply: FastifyReply) {
-  const base = {
-    id: `chatcmpl-${accepted.id}`,
-    object: "chat.completion.chunk",
-    created: seconds(accepted),
-    model: accepted.model,
-  };
-  const chunk = (delta: object, reason: string | null, more: object = {}) => ({
+async function stream(body: ChatBody, accepted: RequestRow, events: AsyncIterable<ChatEvent>, reply: FastifyReply) {
+  const { id, model } = accepted;
+  const base = { id: `chatcmpl-${id}`, object: "chat.completion.chunk", created: seconds(accepted), model };
+  const chunk = (delta: object, finish_reason: string | null, more: object = {}) => ({
     ...base,
-    choices: [{ index: 0, delta, logprobs: null, finish_reason: reason }],
+    choices: [{ index: 0, delta, logprobs: null, finish_reason }],
     ...more,
   });
   const windows: WindowContent[] = [];
-  reply.hijack();
   const { raw } = reply;
-  const send = (value: unknown) => write(raw, `data: ${typeof value === "string" ? value : JSON.stringify(value)}\n\n`);
-  raw.writeHead(200, {
-    ...reply.getHeaders(),
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",
-  } as Record<string, string>);
-  await send(chunk({ role: "assistant", content: "" }, null));
+  // JSON has no raw line break, so nothing that a model wrote can end an event or begin another.
+  const send = (value: object) => write(raw, `data: ${JSON.stringify(value)}\n\n`);
+  const finish = async ({ outcome }: { outcome: RequestRow }) => {
+    const error = errorOf(outcome);
+    if (error) return send(toHttpError(error).body);
+    const last = windows.at(-1);
+    await send(chunk({}, finishReason(last?.finishReason ?? 1), { sallyport: extension(outcome, windows) }));
+    if (body.stream_options?.include_usage) await send({ ...base, choices: [], usage: usage(last) });
+    await write(raw, "data: [DONE]\n\n");
+  };
+  reply.hijack();
+  raw.writeHead(200, { ...(reply.getHeaders() as Record<string, string>), ...streamHeaders });
   try {
+    await send(chunk({ role: "assistant", content: "" }, null));
     for await (const event of events) {
-      if ("window" in event) {
-        const window = fromBinary(WindowContentSchema, event.window.content);
-        windows.push(window);
-        if (window.text) await send(chunk({ content: window.text }, null));
-      } else if ("outcome" in event) {
-        const error = errorOf(event.outcome);
-        if (error) await send(toHttpError(error).body);
-        else
-          await send(
-            chunk({}, finishReason(windows.at(-1)?.finishReason ?? 1), {
-              sallyport: extension(event.outcome, windows),
-            }),
-          );
-        if (!error && body.stream_options?.include_usage)
-          await send({ ...base, choices: [], usage: usage(windows.at(-1)) });
-        if (!error) await send("[DONE]");
-      }
+      if ("outcome" in event) await finish(event);
+      if (!("window" in event)) continue;
+      const window = fromBinary(WindowContentSchema, event.window.content);
+      windows.push(window);
+      if (window.text) await send(chunk({ content: window.text }, null));
     }
   } catch (error) {
     await send(toHttpError(error).body);
@@ -114,6 +118,12 @@ async function stream(body: ChatBody, accepted: RequestRow, events: AsyncGenerat
     raw.end();
   }
 }
+
+const streamHeaders = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-store",
+  "x-accel-buffering": "no",
+} as const;
 
 /** Waits while the caller reads slower than the model writes. */
 async function write(raw: FastifyReply["raw"], text: string): Promise<void> {

@@ -3,13 +3,15 @@ import { TextModality } from "@sallyport/proto/sallyport/moderation/v1/moderatio
 import { AppError, newTrace, parseTraceparent } from "@sallyport/runtime";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Context } from "../../context.ts";
-import { decisionNames } from "../../core/door1.ts";
+import { decisionNames, refusal } from "../../core/door1.ts";
 import { authorize } from "../../core/permissions.ts";
 import { contentLimits } from "../../domain/content.ts";
 import { moderationTexts, parseModerationBody } from "../../domain/openai.ts";
 import { openAiCategories } from "../../domain/openai-categories.ts";
 import { buildModerationEvent } from "../../events.ts";
 import { header, identify } from "./request.ts";
+
+const maxRecordedCodes = 8;
 
 export async function handleModerations(context: Context, request: FastifyRequest, reply: FastifyReply) {
   const identity = await identify(context, request);
@@ -26,10 +28,12 @@ export async function handleModerations(context: Context, request: FastifyReques
   }
   using _slot = context.inFlight.enter();
   const modality = body.modality === "image_prompt" ? TextModality.IMAGE_PROMPT : TextModality.TEXT;
-  const { judgements, policyDigest } = await context.door1.judgeTexts(
-    { identity: { ...identity, groups: [...identity.groups] }, texts, modality },
-    { deadlineMs: context.limits.door1DeadlineMs },
-  );
+  const question = { identity: { ...identity, groups: [...identity.groups] }, texts, modality };
+  const { judgements, policyDigest } = await context.door1
+    .judgeTexts(question, { deadlineMs: context.limits.door1DeadlineMs })
+    .catch((error: unknown) => {
+      throw refusal(error);
+    });
   if (judgements.length !== texts.length)
     throw new AppError("UNAVAILABLE", "the review was incomplete; try again", { reason: "DOOR1_INVALID" });
   const results = judgements.map(({ decision, findings, scores }) => {
@@ -51,7 +55,8 @@ export async function handleModerations(context: Context, request: FastifyReques
   });
   const checked = results.map(({ sallyport: { decision, findings } }) => ({
     decision,
-    codes: findings.map(({ code }) => code),
+    // A record has its bound (64 KiB): of the strongest reasons a few will do.
+    codes: [...new Set(findings.map(({ code }) => code))].slice(0, maxRecordedCodes),
   }));
   const { traceId } = newTrace(context.ids, parseTraceparent(header(request, "traceparent")));
   const facts = { identity, modality: body.modality ?? "text", policyDigest, results: checked, traceId };
