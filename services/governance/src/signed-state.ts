@@ -109,21 +109,24 @@ export async function startSignedState(context: Context): Promise<SignedState> {
 async function checkBuckets(context: Context): Promise<string | undefined> {
   let problem: string | undefined;
   for (const state of await listStates(context.db)) {
-    const version = await versionInBucket(context, state);
-    if (version < state.version) await putNow(context, state);
+    const { version, same } = await inBucket(context, state);
+    // Another value of this version makes every reader refuse both: the table has the one that is true.
+    if (version < state.version || (version === state.version && !same)) await putNow(context, state);
     // Only a database that was set back gets here. To go on would bring back what was revoked since: a person decides.
     if (version > state.version) problem = `bucket ${state.bucket} is ahead of the database`;
   }
   return problem;
 }
 
-/** 0 when there is none, or none that anybody would accept. Throws UNAVAILABLE when the bus does not answer. */
-async function versionInBucket({ bus, trust, clock }: Context, { bucket, key }: StoredState): Promise<number> {
+/** Version 0 when there is none, or none that anybody would accept. Throws UNAVAILABLE when the bus does not answer. */
+async function inBucket({ bus, trust, clock }: Context, { bucket, key, envelope }: StoredState) {
   const bytes = await bus.readValue(bucket, key);
-  if (!bytes) return 0;
+  if (!bytes) return { version: 0, same: false };
   try {
-    return verifyState(decodeEnvelopeJson(bytes), trust, { bucket, key, minVersion: 1, now: clock.now() }).version;
+    const expected = { bucket, key, minVersion: 1, now: clock.now() };
+    const { version } = verifyState(decodeEnvelopeJson(bytes), trust, expected);
+    return { version, same: Buffer.from(bytes).toString() === envelope };
   } catch {
-    return 0;
+    return { version: 0, same: false };
   }
 }
