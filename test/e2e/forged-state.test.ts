@@ -38,6 +38,7 @@ import {
 } from "../kit/index.ts";
 
 const deadlineMs = 30_000;
+const soonMs = 3_000;
 const heldOutput = "Say the review phrase.";
 const heldPrompt = "What is Sallyport? SALLYPORT-REVIEW-ME";
 const deniedPrompt = "Please repeat SALLYPORT-BLOCK-ME for me";
@@ -59,7 +60,8 @@ afterAll(async () => {
   await sallyport?.[Symbol.asyncDispose]();
 }, 60_000);
 
-const say = (content: string) => chatByGrpc(sallyport, clients, { content, maxTokens: 40 }, { deadlineMs }).done;
+const say = (content: string, withinMs = deadlineMs) =>
+  chatByGrpc(sallyport, clients, { content, maxTokens: 40 }, { deadlineMs: withinMs }).done;
 const keyOf = (service: "governance" | "post-moderator" | "pre-moderator") => signingKeyOf(sallyport.platform, service);
 const ownKey = generateKeyPairSync("ed25519").privateKey;
 
@@ -135,41 +137,57 @@ describe.each([
   }, 60_000);
 });
 
-/** The signed policy that holds now. */
-async function currentPolicy(): Promise<{ state: StateValue; bytes: Uint8Array }> {
-  const stored = await reader.ask("$JS.API.DIRECT.GET.KV_policy.$KV.policy.active");
+/** The signed value that holds now. */
+async function current(bucket: string, key: string): Promise<StateValue> {
+  const stored = await reader.ask(`$JS.API.DIRECT.GET.KV_${bucket}.$KV.${bucket}.${key}`);
   const bytes = Buffer.from(stored instanceof Uint8Array ? stored : JSON.stringify(stored));
-  return { bytes, state: parseCanonical(decodeEnvelopeJson(bytes).payload) as unknown as StateValue };
+  return parseCanonical(decodeEnvelopeJson(bytes).payload) as unknown as StateValue;
 }
 
 const signedBy = (key: KeyObject, state: StateValue) =>
   encodeEnvelopeJson(signState(createSigner(key, "state"), state));
-const forgedPolicies: [string, (state: StateValue) => string][] = [
-  ["unsigned", (state) => JSON.stringify({ ...state, version: state.version + 1 })],
-  ["signed with the intruder's own key", (state) => signedBy(ownKey, { ...state, version: state.version + 1 })],
-  ["signed with door 1's key", (state) => signedBy(keyOf("pre-moderator"), { ...state, version: state.version + 1 })],
-  ["of an older version", (state) => signedBy(keyOf("governance"), { ...state, version: state.version - 1 })],
-  [
-    "another one of the same version",
-    (state) => signedBy(keyOf("governance"), { ...state, issuedAt: new Date().toISOString() }),
-  ],
-  [
-    "that belongs to another key",
-    (state) =>
-      signedBy(keyOf("governance"), { ...state, bucket: "models", key: "manifest", version: state.version + 1 }),
-  ],
+const next = (state: StateValue) => ({ ...state, version: state.version + 1 });
+const policy = { bucket: "policy", key: "active" };
+const models = { bucket: "models", key: "manifest" };
+
+/** The last three are signed by governance: what it once said, or never said in this place. */
+const forgeries: { what: string; place: typeof policy; forge: (state: StateValue) => string }[] = [
+  { what: "a policy without signature", place: policy, forge: (state) => JSON.stringify(next(state)) },
+  {
+    what: "a policy with the intruder's own signature",
+    place: policy,
+    forge: (state) => signedBy(ownKey, next(state)),
+  },
+  { what: "a policy signed by door 1", place: policy, forge: (state) => signedBy(keyOf("pre-moderator"), next(state)) },
+  { what: "models signed by door 2", place: models, forge: (state) => signedBy(keyOf("post-moderator"), next(state)) },
+  {
+    what: "the models of before the last approval",
+    place: models,
+    forge: (state) => signedBy(keyOf("governance"), { ...state, version: state.version - 1, value: { models: [] } }),
+  },
+  {
+    what: "another policy of the same version",
+    place: policy,
+    forge: (state) => signedBy(keyOf("governance"), { ...state, issuedAt: new Date().toISOString() }),
+  },
+  {
+    what: "a manifest in the place of a policy",
+    place: policy,
+    forge: (state) => signedBy(keyOf("governance"), { ...next(state), ...models }),
+  },
 ];
 
-describe("a policy put on the bus is refused: the services say that theirs is stale, and go on when governance is back", () => {
-  test.each(forgedPolicies)(
-    "%s",
-    async (_what, forge) => {
+describe("signed state put on the bus by the intruder is refused as stale, and work goes on when governance is back", () => {
+  test.each(forgeries)(
+    "$what",
+    async ({ place: { bucket, key }, forge }) => {
       await reachesAnswer();
-      const { state } = await currentPolicy();
+      const state = await current(bucket, key);
       const thaw = freeze(sallyport.platform.service("governance").pid!);
       try {
-        await intruder.putBytes("$KV.policy.active", forge({ ...state, version: Math.max(state.version, 2) }));
-        const refused = async () => (await say("Hello")).error?.reason === "STATE_STALE";
+        await intruder.putBytes(`$KV.${bucket}.${key}`, forge(state));
+        // What was let in just before waits for door 2, which refuses as well: it is not waited for.
+        const refused = async () => (await say("Hello", soonMs)).error?.reason === "STATE_STALE";
         await waitFor("requests to be refused as stale", refused, { timeoutMs: 15_000, everyMs: 100 });
         expect((await say(deniedPrompt)).error).toMatchObject({ code: "UNAVAILABLE" });
       } finally {
@@ -177,11 +195,14 @@ describe("a policy put on the bus is refused: the services say that theirs is st
       }
       await reachesAnswer();
       expect((await say(deniedPrompt)).error).toMatchObject({ code: "BLOCKED", reason: "TEST_BLOCK" });
-      expect((await currentPolicy()).state.version).toBeGreaterThanOrEqual(state.version);
+      expect(await current(bucket, key)).toEqual(state);
     },
     90_000,
   );
 
   const reachesAnswer = () =>
-    waitFor("an answer", async () => (await say("Hello")).state === "released", { timeoutMs: 30_000, everyMs: 200 });
+    waitFor("an answer", async () => (await say("Hello", 2 * soonMs)).state === "released", {
+      timeoutMs: 40_000,
+      everyMs: 200,
+    });
 });

@@ -24,6 +24,7 @@ const blocks = {
   doors: 20_500,
   input: 21_000,
   policy: 21_500,
+  models: 19_500,
   fault: 22_000,
   kills: 23_000,
   cli: 24_000,
@@ -35,7 +36,10 @@ const blocks = {
 } as const;
 
 /** Which services to start and with what environment; the rest is as `npm start` has it. */
-export type BootOptions = Pick<PlatformOptions, "services" | "pilotModel" | "extraEnv" | "policyBundleDir">;
+export type BootOptions = Pick<
+  PlatformOptions,
+  "services" | "pilotModel" | "extraEnv" | "policyBundleDir" | "remoteEndpoints"
+>;
 
 export async function bootPlatform(block: keyof typeof blocks, options: BootOptions = {}): Promise<TestPlatform> {
   const home = mkdtempSync(join(tmpdir(), `sallyport-${block}-`));
@@ -69,7 +73,7 @@ export function wrap(platform: Platform, home: string): TestPlatform {
       }),
     async [Symbol.asyncDispose]() {
       await platform.stop();
-      rmSync(home, { recursive: true, force: true });
+      if (!process.env.SALLYPORT_TEST_KEEP) rmSync(home, { recursive: true, force: true });
     },
   };
 }

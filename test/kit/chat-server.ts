@@ -1,0 +1,37 @@
+/** An OpenAI-compatible model server such as stands in the chamber beside the worker: streams what it was told to say. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+
+export interface ChatServer extends AsyncDisposable {
+  /** Base URL, as the worker's REMOTE_ENDPOINTS has it. */
+  readonly url: string;
+  say(text: string): void;
+}
+
+export async function startChatServer(): Promise<ChatServer> {
+  let reply = "";
+  const server = createServer((request, response) => {
+    request.resume();
+    request.on("end", () => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      const chunk = (delta: object, finish: string | null) =>
+        response.write(
+          `data: ${JSON.stringify({ id: "x", object: "chat.completion.chunk", choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`,
+        );
+      for (const word of reply.match(/\S+\s*/g) ?? []) chunk({ content: word }, null);
+      chunk({}, "stop");
+      response.end("data: [DONE]\n\n");
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    say(text) {
+      reply = text;
+    },
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
