@@ -69,6 +69,11 @@ export const subjects = {
   dead: (stream: string, requestId: string) => `dead.${stream}.${subjectToken(requestId)}`,
 } as const;
 
+/** All that one producer may say to the log: nobody speaks in another's name. */
+export function auditSubjectsOf(producer: ServiceName): string {
+  return `audit.${producer}.*`;
+}
+
 export interface ConsumerSpec {
   readonly name: string;
   readonly service: ServiceName;

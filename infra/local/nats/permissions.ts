@@ -1,4 +1,5 @@
 import {
+  auditSubjectsOf,
   type BucketName,
   buckets,
   coreSubjects,
@@ -31,8 +32,7 @@ export function servicePermissions(service: ServiceName, gatewayId: string): Sub
 function streamPermissions(service: ServiceName, stream: StreamSpec): SubjectPermissions[] {
   const parts: SubjectPermissions[] = [];
   if (stream.writers.includes(service)) {
-    // Nobody speaks in another producer's name.
-    const subjects = stream.name === "AUDIT" ? [`audit.${service}.*`] : stream.subjects;
+    const subjects = stream.name === "AUDIT" ? [auditSubjectsOf(service)] : stream.subjects;
     parts.push(jsApiPermissions.publish(subjects));
   }
   const own = stream.consumers.filter((consumer) => consumer.service === service);

@@ -74,7 +74,7 @@ function refuseIf(wrong: boolean, reason: string): void {
 }
 
 function readPlace({ producer, epoch, sequence }: AuditEvent, subject: string): Place | undefined {
-  const isOwn = subject.startsWith(`audit.${producer}.`) && producers.includes(producer);
+  const isOwn = subject.split(".")[1] === producer && producers.includes(producer);
   const isNumbered = sequence >= BigInt(firstSequence) && sequence <= BigInt(Number.MAX_SAFE_INTEGER);
   if (!isOwn || !isNumbered || !tokenForm.test(epoch)) return undefined;
   return { producer: services.find((service) => service === producer)!, epoch, sequence: Number(sequence) };
