@@ -32,7 +32,7 @@ function walk(repository: string, folder: string): SourceFile[] {
 
 /** Tests may say literally what the code must do. */
 export function isTest(path: string): boolean {
-  return path.startsWith("test/") || /\.test\.ts$|\/(tests|testing)\//.test(path);
+  return path.startsWith("test/") || /\.test\.ts$|\/(tests|testing)(\/|$)/.test(path);
 }
 
 /** Lines of code with their numbers, without those that are comments from their start. */
