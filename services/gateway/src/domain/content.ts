@@ -55,7 +55,7 @@ function checkMessage(message: ChatContent["messages"][number], field: string): 
 
 function checkParameters({ parameters }: ChatContent): void {
   if (!parameters) return;
-  refuse(parameters.maxTokens > contentLimits.maxTokens, "max_tokens", `must be at most ${contentLimits.maxTokens}`);
+  range(parameters.maxTokens, "max_tokens", 0, contentLimits.maxTokens);
   range(parameters.temperature, "temperature", 0, 2);
   range(parameters.topP, "top_p", 0, 1);
   range(parameters.topK, "top_k", 0, 1_000);
