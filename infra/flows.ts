@@ -1,11 +1,15 @@
 /**
  * Who may talk to whom: a flow that is not here does not exist. NATS users and permissions, Postgres roles, mTLS
  * allowlists, network rules, the documentation's table and the isolation tests are generated from this table or checked
- * against it. What flows over the bus is declared once in proto/subjects.ts and joined in here.
+ * against it. What flows over the bus is declared once in proto/subjects.ts, the calls
+ * between services in proto/calls.ts; both are joined in here.
  */
+import { calls } from "@sallyport/proto/calls";
 import { buckets, coreSubjects, type ServiceName, streams } from "@sallyport/proto/subjects";
 
 export type Party = ServiceName | "nats" | "postgres" | "client" | "operator" | "issuer" | "model-server";
+
+export { allowedCallers } from "@sallyport/proto/calls";
 
 export interface Flow {
   readonly from: Party;
@@ -17,12 +21,7 @@ export interface Flow {
 }
 
 const generation = "sallyport.generation.v1.GenerationService";
-const preModeration = "sallyport.moderation.v1.PreModerationService";
-const postModeration = "sallyport.moderation.v1.PostModerationService";
-const watermark = "sallyport.watermark.v1.WatermarkService";
 const audit = "sallyport.audit.v1.AuditService";
-const receipt = "sallyport.audit.v1.ReceiptService";
-const vault = "sallyport.audit.v1.VaultService";
 const models = "sallyport.governance.v1.ModelService";
 const review = "sallyport.governance.v1.ReviewService";
 
@@ -41,17 +40,7 @@ const callFlows: readonly Flow[] = [
   { from: "gateway", to: "issuer", protocol: "http", what: ["jwks"], why: "keys of the callers' access tokens" },
   { from: "governance", to: "issuer", protocol: "http", what: ["jwks"], why: "keys of the operators' access tokens" },
   { from: "audit", to: "issuer", protocol: "http", what: ["jwks"], why: "keys of the auditors' access tokens" },
-  { from: "gateway", to: "pre-moderator", protocol: "grpc", what: [preModeration], why: "door 1's verdict" },
-  { from: "gateway", to: "audit", protocol: "grpc", what: [receipt], why: "receipts for callers" },
-  { from: "gateway", to: "watermarker", protocol: "grpc", what: [watermark], why: "detection for callers" },
-  {
-    from: "governance",
-    to: "post-moderator",
-    protocol: "grpc",
-    what: [postModeration],
-    why: "countersignature of a person's release",
-  },
-  { from: "governance", to: "audit", protocol: "grpc", what: [vault], why: "bodies for a reviewer under a lease" },
+  ...calls.map(({ from, to, service, why }): Flow => ({ from, to, protocol: "grpc", what: [service], why })),
   {
     from: "gateway",
     to: "postgres",
@@ -114,11 +103,3 @@ function busFlows(): Flow[] {
 }
 
 export const flows: readonly Flow[] = [...callFlows, ...busFlows()];
-
-/** Services whose certificate may call `grpcService` on `server`; empty for those that callers reach with a token. */
-export function allowedCallers(server: ServiceName, grpcService: string): ServiceName[] {
-  return flows
-    .filter((flow) => flow.protocol === "grpc" && flow.to === server && flow.what.includes(grpcService))
-    .map((flow) => flow.from)
-    .filter((from): from is ServiceName => from !== "client" && from !== "operator");
-}

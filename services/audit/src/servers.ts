@@ -1,8 +1,8 @@
 /** What the service serves: AuditService to auditors, receipts and bodies to neighbours, tiles to tools. */
 import { createServer as createHttpServer, type RequestListener } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
+import { allowedCallers } from "@sallyport/proto/calls";
 import { AuditService, ReceiptService, VaultService } from "@sallyport/proto/sallyport/audit/v1/audit";
-import type { ServiceName } from "@sallyport/proto/subjects";
 import { AppError, type CallContext, isLoopback, serve } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 import { openBody } from "./handlers/open-body.ts";
@@ -13,12 +13,6 @@ import { serveTiles } from "./handlers/tiles.ts";
 const recheckEveryMs = 5_000;
 
 type Action = "audit.read" | "audit.prove";
-
-/** Whose certificate may call what, as in infra/flows.ts. */
-export const callers: Readonly<Record<string, readonly ServiceName[]>> = {
-  [ReceiptService.typeName]: ["gateway"],
-  [VaultService.typeName]: ["governance"],
-};
 
 /**
  * Throws unless the bearer of this token may do that, by policy. `audit.read`: the log holds every tenant's records, so
@@ -70,7 +64,12 @@ export function serveNeighbours(context: Context) {
       { service: ReceiptService, handlers: receipts },
       { service: VaultService, handlers: vault },
     ],
-    { address: config.internalGrpcAddress, tls, mutual: { allowedCallers: (name) => callers[name] ?? [] }, log },
+    {
+      address: config.internalGrpcAddress,
+      tls,
+      mutual: { allowedCallers: (service) => allowedCallers("audit", service) },
+      log,
+    },
   );
 }
 

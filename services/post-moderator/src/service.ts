@@ -1,4 +1,5 @@
 /** Door 2's process: create, start, and stop in order: intake, what is being judged, the bus. */
+import { allowedCallers } from "@sallyport/proto/calls";
 import { ControlMessageSchema, WindowMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { PostModerationService } from "@sallyport/proto/sallyport/moderation/v1/moderation";
 import { coreSubjects, streams } from "@sallyport/proto/subjects";
@@ -30,8 +31,7 @@ export async function startService(context: Context, signal: AbortSignal): Promi
     bus.onSignal(coreSubjects.control.pattern, ControlMessageSchema, ({ requestId }) => runs.stop(requestId)),
   );
   const handlers = { countersign: (request: Parameters<typeof countersign>[1]) => countersign(context, request) };
-  // As infra/flows.ts has it: governance alone.
-  const mutual = { allowedCallers: () => ["governance" as const] };
+  const mutual = { allowedCallers: (service: string) => allowedCallers("post-moderator", service) };
   stack.use(
     await serve([{ service: PostModerationService, handlers }], { address: config.grpcAddress, tls, mutual, log }),
   );

@@ -1,4 +1,5 @@
 /** Door 1's process: create, start, and stop in order: intake first, then the bus. */
+import { allowedCallers } from "@sallyport/proto/calls";
 import { PreModerationService } from "@sallyport/proto/sallyport/moderation/v1/moderation";
 import { type Readiness, serve, startHealth } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
@@ -14,8 +15,7 @@ export async function startService(context: Context, signal: AbortSignal): Promi
     judgeRequest: (request: Parameters<typeof judgeRequest>[1]) => judgeRequest(context, request),
     judgeTexts: (request: Parameters<typeof judgeTexts>[1]) => judgeTexts(context, request),
   };
-  // As infra/flows.ts has it: the gateway alone.
-  const mutual = { allowedCallers: () => ["gateway" as const] };
+  const mutual = { allowedCallers: (service: string) => allowedCallers("pre-moderator", service) };
   stack.use(
     await serve([{ service: PreModerationService, handlers }], { address: config.grpcAddress, tls, mutual, log }),
   );

@@ -1,4 +1,5 @@
 /** The watermarker's process: create, start, and stop in order: intake first, then the bus. */
+import { allowedCallers } from "@sallyport/proto/calls";
 import { WatermarkService } from "@sallyport/proto/sallyport/watermark/v1/watermark";
 import { type Address, type Readiness, serve, startHealth } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
@@ -13,8 +14,7 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   await using stack = new AsyncDisposableStack();
   const { bus, config, log, tls } = context;
   stack.use(bus);
-  // As infra/flows.ts has it: the gateway alone.
-  const mutual = { allowedCallers: () => ["gateway" as const] };
+  const mutual = { allowedCallers: (service: string) => allowedCallers("watermarker", service) };
   const handlers = { detect };
   const server = stack.use(
     await serve([{ service: WatermarkService, handlers }], { address: config.grpcAddress, tls, mutual, log }),
