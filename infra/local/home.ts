@@ -14,7 +14,6 @@ export interface Home {
   readonly compileCacheDir: string;
   readonly postgresDir: string;
   readonly natsDir: string;
-  readonly auditDir: string;
   readonly modelsDir: string;
   readonly pkiDir: string;
   readonly keysDir: string;
@@ -57,7 +56,6 @@ export function openHome(path: string): Home {
     compileCacheDir: join(shared, "compile-cache"),
     postgresDir: join(root, "postgres"),
     natsDir: join(root, "nats"),
-    auditDir: join(root, "audit"),
     modelsDir: join(root, "models"),
     pkiDir: join(root, "pki"),
     keysDir: join(root, "keys"),

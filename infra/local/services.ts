@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { ServiceName } from "@sallyport/proto/subjects";
+import { type ServiceName, services } from "@sallyport/proto/subjects";
 import { API_RESOURCE } from "./dev-issuer/clients.ts";
 import { answersOk } from "./dev-issuer/process.ts";
 import { secretFile } from "./files.ts";
@@ -45,6 +45,11 @@ export function serviceProcess(service: ServiceName, home: Home, ports: Ports, s
   };
 }
 
+const signs: readonly ServiceName[] = services.filter((service) => service !== "gateway");
+const unwraps: readonly ServiceName[] = services.filter(
+  (service) => service !== "pre-moderator" && service !== "governance",
+);
+
 /** The environment of docs/design/contracts.md: each service gets what it reads, no more. */
 export function serviceEnv(
   service: ServiceName,
@@ -64,12 +69,12 @@ export function serviceEnv(
     TLS_CERT_FILE: cert,
     TLS_KEY_FILE: key,
     TLS_CA_FILE: ca,
-    SIGNING_KEY_FILE: signingKeyFile(home, service),
-    ENCRYPTION_KEY_FILE: encryptionKeyFile(home, service),
     TRUST_BUNDLE_FILE: trust.bundle,
     TRUST_ROOT_FILE: trust.root,
     NATS_URL: `tls://${HOST}:${ports.nats}`,
     NATS_NKEY_FILE: seedFile(home, service),
+    ...(signs.includes(service) ? { SIGNING_KEY_FILE: signingKeyFile(home, service) } : {}),
+    ...(unwraps.includes(service) ? { ENCRYPTION_KEY_FILE: encryptionKeyFile(home, service) } : {}),
     ...(databaseServices.includes(service) ? databaseEnv(service, home, ports) : {}),
     ...ownEnv(service, home, ports, settings),
   };
@@ -93,7 +98,6 @@ function ownEnv(service: ServiceName, home: Home, ports: Ports, settings: Servic
         GRPC_ADDRESS: at(ports.gatewayGrpc),
         HTTP_ADDRESS: at(ports.gatewayHttp),
         PRE_MODERATOR_ADDRESS: at(ports.preModeratorGrpc),
-        WATERMARKER_ADDRESS: at(ports.watermarkerGrpc),
         AUDIT_ADDRESS: at(ports.auditInternalGrpc),
         OIDC_ISSUERS,
       };
