@@ -1,7 +1,6 @@
 // The command line behind `npm start`, `npm test` and `npm run demo`.
 
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { runGate } from "./gate.ts";
@@ -11,7 +10,7 @@ import { statusCommand, stopCommand } from "./running.ts";
 import { startCommand } from "./start.ts";
 
 const USAGE = `usage: npm start [-- --port-base N] [-- --home DIR]    start the platform; Ctrl-C stops it
-       npm test                                         the whole gate: generate, lint, build, test
+       npm test                                         the whole gate: check what is generated, lint, build, test
        npm run demo                                     a tour of the running platform
        npm run status | npm run stop                    of the platform that runs on this home`;
 
@@ -38,9 +37,7 @@ function usage(code: number): number {
 }
 
 function runDemo(args: string[]): Promise<number> {
-  const candidates = [join(REPOSITORY, "test", "demo", "main.ts"), join(REPOSITORY, "infra", "local", "demo.ts")];
-  const script = candidates.find((path) => existsSync(path));
-  if (!script) throw new Error("this checkout has no demo");
+  const script = join(REPOSITORY, "test", "demo", "main.ts");
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", script, ...args], {
     stdio: "inherit",
   });
