@@ -1,4 +1,4 @@
-/** npm run policy:build [folder]: checks formatting and tests, compiles, writes dist/. */
+/** npm run policy:build [-- folder]: checks formatting and tests, compiles, writes dist/. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";

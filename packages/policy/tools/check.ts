@@ -1,5 +1,5 @@
 /**
- * npm run policy:check [folder]: the committed policy belongs to its sources (digests, no opa needed) and its cases pass;
+ * npm run check [-- folder]: the committed policy belongs to its sources (digests, no opa needed) and its cases pass;
  * where opa can be had, its Rego tests pass and compiling again gives the same bytes. `--install` lets Go fetch opa.
  */
 import { resolve } from "node:path";
