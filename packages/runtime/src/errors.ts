@@ -18,7 +18,8 @@ const mapping = {
   // Nacked, not terminated: the delivery limit sends to DEAD what is a fault of the message and not of the moment.
   INTERNAL: [13, 500, "nak"],
   BLOCKED: [7, 400, "term"],
-  HELD: [9, 409, "term"],
+  // Not 409, which clients repeat by themselves: a held request must not be sent again.
+  HELD: [9, 403, "term"],
 } as const satisfies Record<string, readonly [number, number, AckAction]>;
 
 export type ErrorCode = keyof typeof mapping;
