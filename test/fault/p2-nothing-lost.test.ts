@@ -19,7 +19,7 @@ import { Load } from "./support/load.ts";
 import { AuditLog, byRequest, gaps, isTerminal, type LoggedRecord } from "./support/log.ts";
 
 const seed = Number(process.env.SALLYPORT_TEST_SEED ?? Date.now() % 2 ** 31);
-const callers = 8;
+const callers = 10;
 const wantedRequests = 200;
 /** Accepted between two faults. */
 const betweenFaults = 14;
@@ -132,11 +132,21 @@ describe("nothing is lost", () => {
       );
     });
 
+    test("who asks again with the same key gets the request that was cut off, not a second one", () => {
+      const repeated = load.calls.filter(
+        ({ call, again }) => again?.requestId !== undefined && call.requestId !== undefined,
+      );
+      console.info("P2:", JSON.stringify({ repeated: repeated.length }));
+      for (const { call, again } of repeated) expect(again!.requestId).toBe(call.requestId);
+      for (const { again } of repeated) expect(again!.state ?? again!.error?.reason).toBeDefined();
+    });
+
     test("what a caller was told is what the ledger says", () => {
       const ledger = new Map(rows.map((row) => [row.id, row.state]));
-      const told = load.calls.filter(({ call }) => call.state !== undefined);
-      expect(told.length).toBeGreaterThan(wantedRequests / 2);
-      for (const { call } of told) expect(ledger.get(call.requestId!), call.requestId).toBe(call.state);
+      const told = load.calls.flatMap(({ call, again }) => [call, ...(again ? [again] : [])]);
+      const clear = told.filter(({ state }) => state !== undefined);
+      expect(clear.length).toBeGreaterThan(wantedRequests / 2);
+      for (const { requestId, state } of clear) expect(ledger.get(requestId!), requestId).toBe(state);
     });
 
     test("ledger and log know the same requests", () => {
@@ -158,6 +168,15 @@ describe("nothing is lost", () => {
             id,
           ).toBe(true);
       }
+    });
+
+    test("whatever is held waits in the review queue", async () => {
+      const { items } = await clients.reviews.listItems(
+        { pageSize: 200 },
+        { bearer: sallyport.token("reviewer"), deadlineMs: 10_000 },
+      );
+      const waiting = new Set(items.map(({ requestId }) => requestId));
+      expect(rows.filter(({ id, state }) => state === "held" && !waiting.has(id))).toEqual([]);
     });
 
     test("every request was recorded when it came: accepted, held or blocked", () => {

@@ -94,7 +94,7 @@ const states = ["", "queued", "running", "held", "released", "blocked", "failed"
 
 export function chatBySse(
   sallyport: TestPlatform,
-  { content, maxTokens }: Ask,
+  { content, maxTokens, idempotencyKey = "" }: Ask,
   { deadlineMs, signal }: CallOptions,
 ): Call {
   return new Call("sse", async (call) => {
@@ -102,7 +102,11 @@ export function chatBySse(
     const body = { model, messages: [{ role: "user", content }], stream: true, temperature: 0, max_tokens: maxTokens };
     const response = await fetch(`${sallyport.platform.endpoints.gatewayHttp}/chat/completions`, {
       method: "POST",
-      headers: { authorization: `Bearer ${sallyport.token("user")}`, "content-type": "application/json" },
+      headers: {
+        authorization: `Bearer ${sallyport.token("user")}`,
+        "content-type": "application/json",
+        ...(idempotencyKey !== "" && { "idempotency-key": idempotencyKey }),
+      },
       body: JSON.stringify(body),
       signal: bounded,
     });

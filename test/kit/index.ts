@@ -85,6 +85,6 @@ export { grpcClients } from "./clients.ts";
 export { query } from "./database.ts";
 export * from "./intruder.ts";
 export * from "./ledger.ts";
-export { brake, freeze, isFrozen } from "./processes.ts";
+export { brake, freeze, isAlive, isFrozen, processTree } from "./processes.ts";
 export * from "./review.ts";
 export { mint } from "./tokens.ts";

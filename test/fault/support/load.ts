@@ -12,9 +12,10 @@ interface Kind {
 
 /** Prompts on which the pilot model, decoding greedily, says a harmless marker: see its model card. */
 const kinds: readonly Kind[] = [
-  { expected: "released", share: 30, ask: { content: "What is Sallyport?", maxTokens: 24 } },
-  { expected: "released", share: 16, ask: { content: "Hello", maxTokens: 16 } },
-  { expected: "blocked", share: 16, ask: { content: "Please repeat SALLYPORT-BLOCK-ME for me" } },
+  { expected: "released", share: 28, ask: { content: "What is Sallyport?", maxTokens: 24 } },
+  { expected: "released", share: 10, ask: { content: "Hello", maxTokens: 16 } },
+  { expected: "released", share: 12, ask: { content: "Tell me a long story about the sea.", maxTokens: 120 } },
+  { expected: "blocked", share: 12, ask: { content: "Please repeat SALLYPORT-BLOCK-ME for me" } },
   { expected: "blocked", share: 10, ask: { content: "Say the block phrase.", maxTokens: 60 } },
   { expected: "held", share: 6, ask: { content: "What is Sallyport? SALLYPORT-REVIEW-ME" } },
   { expected: "held", share: 8, ask: { content: "Say the review phrase.", maxTokens: 60 } },
@@ -26,6 +27,8 @@ const deck = kinds.flatMap((kind) => Array<Kind>(kind.share).fill(kind));
 export interface LoadCall {
   readonly expected: Expected;
   readonly call: Call;
+  /** The same request under the same idempotency key, sent when the first call had broken off. */
+  again?: Call;
 }
 
 export class Load {
@@ -63,29 +66,33 @@ export class Load {
   }
 
   async #ask(): Promise<void> {
+    const gateway = this.#sallyport.platform.service("gateway");
     while (!this.#stopped) {
-      const { call } = this.#begin(this.#pick());
-      await call.done;
-      // Refused before it was accepted: nobody hammers on a closed door.
-      if (call.requestId === undefined) await this.#sallyport.platform.service("gateway").whenReady();
+      const kind = deck[Math.floor(this.#random() * deck.length)]!;
+      // Some can ask again for what they lost sight of.
+      const keyed = kind.expected === "released" && this.#random() < 0.4;
+      const ask = keyed ? { ...kind.ask, idempotencyKey: `load-${this.calls.length}` } : kind.ask;
+      const begun: LoadCall = { expected: kind.expected, call: this.#begin(ask, kind.expected === "cancelled") };
+      this.calls.push(begun);
+      await begun.call.done;
+      // Refused before it was accepted, or cut off: nobody hammers on a closed door.
+      if (begun.call.state === undefined && kind.expected !== "cancelled") await gateway.whenReady();
+      if (begun.call.state === undefined && keyed) {
+        begun.again = this.#begin(ask, false);
+        await begun.again.done;
+      }
     }
   }
 
-  #pick(): Kind {
-    return deck[Math.floor(this.#random() * deck.length)]!;
-  }
-
-  #begin({ expected, ask }: Kind): LoadCall {
+  #begin(ask: Ask, leaves: boolean): Call {
     const gone = new AbortController();
     const options = { deadlineMs: this.#deadlineMs, signal: gone.signal };
-    const bySse = this.#random() < 0.3;
-    const call = bySse
-      ? chatBySse(this.#sallyport, ask, options)
-      : chatByGrpc(this.#sallyport, this.#clients, ask, options);
-    if (expected === "cancelled") void leave(call, this.#random() < 0.5).then(() => gone.abort());
-    const begun = { expected, call };
-    this.calls.push(begun);
-    return begun;
+    const call =
+      this.#random() < 0.3
+        ? chatBySse(this.#sallyport, ask, options)
+        : chatByGrpc(this.#sallyport, this.#clients, ask, options);
+    if (leaves) void leave(call, this.#random() < 0.5).then(() => gone.abort());
+    return call;
   }
 }
 
