@@ -3,16 +3,23 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { envelopeDigest, type Finding, open } from "@sallyport/attestation";
 import { type Failure, type WindowMessage, WindowMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { type WindowContent, WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
+import { subjects } from "@sallyport/proto/subjects";
 import { asAppError, type MessageMeta } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { type JudgedOutput, judgeOutput, maxFindings } from "../core/judge.ts";
 import { publishFailed, publishStarted, publishWindow } from "../core/publish.ts";
 import { beginRun, type Run } from "../core/run.ts";
 
+/** UTF-16 units: as UTF-8 still less than a bus message takes, since a held output travels whole. */
+const maxOutputChars = 256 * 1_024;
+
 type Meta = Pick<MessageMeta, "subject" | "timestampMs">;
 
 export async function reviewWindow(context: Context, message: WindowMessage, meta: Meta): Promise<void> {
-  const { runs, bus } = context;
+  const { runs, bus, log } = context;
+  const { requestId, attempt } = message;
+  // In order are the messages of one subject: on another one they would overtake the request's own.
+  if (meta.subject !== subjects.window(requestId)) return log.warn({ requestId, attempt }, "a window off its subject");
   let run = runs.get(message.requestId, message.attempt);
   const missing = message.index > 0 && (!run || (run.runId === message.runId && run.next < message.index));
   if (missing) {
@@ -98,6 +105,16 @@ async function judge(
     WindowContentSchema,
     open(run.secret, { requestId, kind: "window", attempt, index: message.index }, sealed),
   );
+  if (run.text.whole.length + content.text.length > maxOutputChars) {
+    const tooLarge = {
+      code: "OUTPUT_TOO_LARGE",
+      retryable: false,
+      message: "the output is larger than can be reviewed",
+    };
+    await publishFailed(context, run.job, tooLarge);
+    run.state = "over";
+    return;
+  }
   const before = run.text.snapshot();
   try {
     run.text.append(content.text);
@@ -132,7 +149,8 @@ async function judgeStream(context: Context, run: Run, { content, final, issuedA
       content: { text: text.slice(from) },
     });
     if (decision === "hold") run.hold = { findings, holdMs, secondReviewer };
-    run.state = decision === "deny" ? "over" : "holding";
+    // A cancellation may have come meanwhile: it stays.
+    if (run.state === "streaming") run.state = decision === "deny" ? "over" : "holding";
     return;
   }
   const release = run.text.take(judged.openFrom, judged.edits, final);
