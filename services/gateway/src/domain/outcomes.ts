@@ -21,6 +21,9 @@ export const outcomes = {
   ENGINE_TIMEOUT: "The model did not answer in time. Send the request again later.",
   ENGINE_CRASHED: "The model's engine broke off. Send the request again.",
   ENGINE_UNAVAILABLE: "The model's engine is away. Send the request again later.",
+  RUN_REFUSED:
+    "The run of this request could not be verified. Send it again; if it fails again, tell your operator its id.",
+  WORKER_STOPPING: "The worker stopped during this request. Send it again.",
   OUTPUT_TOO_LARGE: "The answer grew larger than can be reviewed. Ask for fewer tokens.",
 } as const;
 export type OutcomeCode = keyof typeof outcomes;
