@@ -72,12 +72,14 @@ export class Parts {
     if (services.length > 0) {
       await step(log, `services (${services.length})`, () => this.#startServices(services));
     }
+    let pilot: string | undefined;
     if (pilotModel && services.includes("governance")) {
-      await step(log, "pilot model", () => this.#ensurePilotModel());
+      pilot = await step(log, "pilot model", () => this.#ensurePilotModel());
     }
     if (services.length > 0) {
       const health = Object.fromEntries(services.map((name) => [name, this.#endpoints.health[name]!]));
-      await step(log, "everything ready", () => waitReady(health, READY_TIMEOUT_MS));
+      const served = { "inference-worker": pilot ? [`model ${pilot}`] : [] };
+      await step(log, "everything ready", () => waitReady(health, READY_TIMEOUT_MS, served));
     }
     writeEndpoints(this.#home, this.#endpoints);
   }
@@ -164,11 +166,11 @@ export class Parts {
     await Promise.all(services.map((name) => this.#services.get(name)!.start()));
   }
 
-  async #ensurePilotModel(): Promise<void> {
+  async #ensurePilotModel(): Promise<string | undefined> {
     const url = this.#endpoints.health.governance!;
     await waitReady({ governance: url }, READY_TIMEOUT_MS);
     const token = (name: string) => readFileSync(tokenFile(this.#home, name), "utf8");
-    await ensurePilotModel(this.#endpoints, { importer: token("operator"), approver: token("approver") }, this.#log);
+    return ensurePilotModel(this.#endpoints, { importer: token("operator"), approver: token("approver") }, this.#log);
   }
 
   #handle(child: Supervised, health?: string): ProcessHandle {

@@ -36,13 +36,13 @@ export interface TwoPeople {
 
 /**
  * Imports the shipped pilot model and has it approved, by the registry's own calls, where the registry does not know its
- * digest yet. A model that was revoked stays revoked.
+ * digest yet. A model that was revoked stays revoked. Returns the name under which it is served, if it is.
  */
 export async function ensurePilotModel(
   endpoints: Endpoints,
   people: TwoPeople,
   log: (line: string) => void,
-): Promise<void> {
+): Promise<string | undefined> {
   const manifest = JSON.parse(readFileSync(join(FOLDER, "manifest.json"), "utf8")) as PilotManifest;
   const client = createClient(ModelService, {
     address: parseAddress(endpoints.governanceGrpc),
@@ -55,13 +55,15 @@ export async function ensurePilotModel(
       await client.importModel(parts(manifest), { deadlineMs: IMPORT_DEADLINE_MS, bearer: people.importer });
       log(`pilot model: ${manifest.name} ${manifest.version} imported by the operator`);
     }
-    if (known?.state === ModelState.APPROVED || known?.state === ModelState.REVOKED) return;
+    if (known?.state === ModelState.REVOKED) return undefined;
+    if (known?.state === ModelState.APPROVED) return manifest.name;
     const justification = "Shipped with Sallyport; approved at the first start of a development installation.";
     await client.approveModel(
       { digest: manifest.sha256, justification },
       { deadlineMs: CALL_DEADLINE_MS, bearer: people.approver },
     );
     log("pilot model: approved by the second person");
+    return manifest.name;
   } finally {
     client.close();
   }

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -83,13 +83,7 @@ test("editing only the bundle's data flips every decision of the tour, with noth
     heldOutput: held,
     link: "link removed",
   });
-  // The bundle's own tests hold it to its decisions: they go with them.
-  for (const name of ["authz", "harm", "injection", "markers", "output", "people"])
-    rmSync(join(bundle, "tests", `${name}.json`), { force: true });
-  const kept = {
-    cases: [{ name: "plain text passes", judge: { text: "a plain text" }, expect: { decision: "allow" } }],
-  };
-  writeFileSync(join(bundle, "tests", "kept.json"), JSON.stringify(kept));
+  keepOneTest();
   const rules = join(bundle, "rules", "markers.json");
   const markers = JSON.parse(readFileSync(rules, "utf8")) as { lists: Record<string, string[]> };
   markers.lists["marker.hard"] = ["WHAT IS SALLYPORT"];
@@ -110,20 +104,15 @@ test("editing only the bundle's data flips every decision of the tour, with noth
 }, 180_000);
 
 test("editing only Rego flips them too", async ({ skip }) => {
+  rmSync(bundle, { recursive: true, force: true });
+  cpSync(shipped, bundle, { recursive: true });
+  keepOneTest();
+  for (const name of ["decision_test", "authz_test"]) rmSync(join(bundle, "rego", `${name}.rego`), { force: true });
   const file = join(bundle, "rego", "decision.rego");
   const source = readFileSync(file, "utf8");
-  const flipped = source.replace(
-    'outcome_of_rank := ["allow", "sanitise", "hold", "deny"]',
-    'outcome_of_rank := ["deny", "deny", "hold", "allow"]',
-  );
-  expect(flipped).not.toBe(source);
-  rmSync(join(bundle, "tests", "kept.json"));
-  const kept = {
-    cases: [{ name: "plain text is denied", judge: { text: "a plain text" }, expect: { decision: "deny" } }],
-  };
-  writeFileSync(join(bundle, "tests", "kept.json"), JSON.stringify(kept));
-  for (const name of ["decision_test", "authz_test"]) rmSync(join(bundle, "rego", `${name}.rego`), { force: true });
-  writeFileSync(file, flipped);
+  const swapped = source.replace('["allow", "sanitise", "hold", "deny"]', '["allow", "sanitise", "deny", "hold"]');
+  expect(swapped).not.toBe(source);
+  writeFileSync(file, swapped);
   try {
     execFileSync(process.execPath, [build, bundle], { stdio: "pipe", timeout: 300_000 });
   } catch (error) {
@@ -132,5 +121,14 @@ test("editing only Rego flips them too", async ({ skip }) => {
     throw new Error(said);
   }
   await publish(() => {});
-  expect(await decisions()).toMatchObject({ ordinary: "released", marked: denied, unclear: "released" });
+  const flipped = { marked: held, unclear: denied, heldOutput: denied };
+  expect(await decisions()).toEqual({ ...flipped, ordinary: "released", link: "link removed" });
 }, 400_000);
+
+/** The bundle's own tests hold it to its decisions: they go with them. */
+function keepOneTest(): void {
+  rmSync(join(bundle, "tests"), { recursive: true });
+  mkdirSync(join(bundle, "tests"));
+  const cases = [{ name: "plain text passes", judge: { text: "a plain text" }, expect: { decision: "allow" } }];
+  writeFileSync(join(bundle, "tests", "kept.json"), JSON.stringify({ cases }));
+}

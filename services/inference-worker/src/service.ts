@@ -105,5 +105,9 @@ function readiness({ bus, manifest }: Context, models: ModelPool): Readiness {
     models: manifest.fresh ? "ok" : "stale",
     engines: models.states.every(({ ready }) => ready) ? "ok" : "not all ready",
   };
+  const loaded = new Set(models.states.filter(({ ready }) => ready).map(({ digest }) => digest));
+  for (const { name, digest } of manifest.fresh ? manifest.get().models : []) {
+    checks[`model ${name}`] = loaded.has(digest) ? "ok" : "not loaded";
+  }
   return { ready: Object.values(checks).every((check) => check === "ok"), checks };
 }
