@@ -13,6 +13,10 @@ export async function startChatServer(): Promise<ChatServer> {
   const server = createServer((request, response) => {
     request.resume();
     request.on("end", () => {
+      if (request.url === "/v1/models") {
+        response.writeHead(200, { "content-type": "application/json" });
+        return response.end(JSON.stringify({ object: "list", data: [{ id: "any", object: "model" }] }));
+      }
       response.writeHead(200, { "content-type": "text/event-stream" });
       const chunk = (delta: object, finish: string | null) =>
         response.write(
@@ -25,7 +29,7 @@ export async function startChatServer(): Promise<ChatServer> {
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     say(text) {
       reply = text;
     },
