@@ -2,7 +2,7 @@
 import { create, toJson } from "@bufbuild/protobuf";
 import { GetRequestResponseSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { type Address, AppError, asAppError } from "@sallyport/runtime";
-import Fastify, { type FastifyInstance } from "fastify";
+import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import type { Context } from "../../context.ts";
 import { cancelRequest, getReceipt, getRequest, models } from "../grpc/requests.ts";
 import { handleChatCompletions } from "./chat-completions.ts";
@@ -25,6 +25,11 @@ export async function serveHttp(context: Context, address: Address): Promise<Asy
     exposeHeadRoutes: false,
     onProtoPoisoning: "error",
     onConstructorPoisoning: "error",
+    // What fails before there is a route, such as a path that cannot be decoded.
+    frameworkErrors: (error, _request, reply) => {
+      const { status, body } = toHttpError(error);
+      void (reply as FastifyReply).status(status).send(body);
+    },
   });
   readJsonStrictly(app);
   app.setErrorHandler((error, request, reply) => {
