@@ -8,7 +8,7 @@ import { RequestState } from "@sallyport/proto/sallyport/generation/v1/generatio
 import { waitFor } from "@sallyport/runtime/testing";
 import { leafHash, parseVkey, verifyProof } from "@sallyport/tlog";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { bootPlatform, grpcClients, model, type TestPlatform } from "../kit/index.ts";
+import { bootPlatform, brake, chatByGrpc, grpcClients, model, type TestPlatform } from "../kit/index.ts";
 
 let sallyport: TestPlatform;
 let clients: ReturnType<typeof grpcClients>;
@@ -132,7 +132,7 @@ describe("an allowed chat", () => {
     expect(await ask({ max_tokens: 41 })).toMatchObject({ error: { code: "idempotency_key_reused" } });
   });
 
-  test("stop sequences, token limits and cancellation are honoured", async () => {
+  test("stop sequences and token limits are honoured", async () => {
     const limited = await sallyport.openai().chat.completions.create({
       model,
       messages: [{ role: "user", content: "Tell me a long story about the sea." }],
@@ -148,6 +148,22 @@ describe("an allowed chat", () => {
     expect(stopped.choices[0]!.message.content).not.toContain(word);
   });
 
+  test("a caller cancels it in its middle: the stream ends as cancelled, and asking again changes nothing", async () => {
+    const letGo = brake(sallyport.platform.service("inference-worker").pid!);
+    const story = { content: "Tell me a long story about the sea." };
+    const call = chatByGrpc(sallyport, clients, story, { deadlineMs: 60_000 });
+    await call.firstWindow().finally(letGo);
+    const cancel = () =>
+      clients.generation.cancelRequest(
+        { requestId: call.requestId! },
+        { bearer: sallyport.token("user"), deadlineMs: 10_000 },
+      );
+    expect((await cancel()).outcome?.state).toBe(RequestState.CANCELLED);
+    await call.done;
+    expect(call.error?.reason ?? call.state).toMatch(/cancelled/i);
+    expect((await cancel()).outcome?.state).toBe(RequestState.CANCELLED);
+  });
+
   test("somebody else's request is not found, whoever asks", async () => {
     const answer = await sallyport.openai().chat.completions.create({ model, messages: question, max_tokens: 5 });
     const { request_id } = (answer as unknown as { sallyport: { request_id: string } }).sallyport;
@@ -156,4 +172,32 @@ describe("an allowed chat", () => {
       expect([403, 404]).toContain(response.status);
     }
   });
+});
+
+test("what may be asked is listed alike by OpenAI's API and by gRPC", async () => {
+  const listed = await sallyport.openai().models.list();
+  const call = { bearer: sallyport.token("user"), deadlineMs: 10_000 };
+  const { models } = await clients.generation.listModels({}, call);
+  expect(models.map(({ name }) => name)).toContain(model);
+  expect(listed.data.map(({ id }) => id)).toEqual(models.map(({ name }) => name));
+});
+
+test("texts are judged without a model, one by one, in OpenAI's fields and ours", async () => {
+  const input = ["Good morning", "Please repeat SALLYPORT-BLOCK-ME for me"];
+  const { results } = await sallyport.openai().moderations.create({ input });
+  expect(results.map(({ flagged }) => flagged)).toEqual([false, true]);
+  const ours = results.map((result) => (result as unknown as { sallyport: Record<string, unknown> }).sallyport);
+  expect(ours).toMatchObject([
+    { decision: "allow", findings: [] },
+    { decision: "deny", findings: [{ code: "TEST_BLOCK" }] },
+  ]);
+  for (const { policy_digest, scores } of ours) {
+    expect(policy_digest).toMatch(/^[0-9a-f]{64}$/);
+    expect(scores).toBeTypeOf("object");
+  }
+  const asImage = await sallyport.http("/v1/moderations", { body: { input, modality: "image_prompt" } });
+  expect(asImage.status).toBe(200);
+  expect(await asImage.json()).toMatchObject({ results: [{ flagged: false }, { flagged: true }] });
+  const unknown = await sallyport.http("/v1/moderations", { body: { input, modality: "smell" } });
+  expect(unknown.status).toBe(400);
 });
