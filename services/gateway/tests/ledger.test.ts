@@ -14,7 +14,7 @@ let platform: Platform;
 let gateway: Gateway;
 beforeAll(async () => {
   platform = await startPlatform();
-  gateway = await platform.startGateway();
+  gateway = await platform.startGateway({ STALL_TIMEOUT: "600s" });
 }, 120_000);
 afterAll(async () => {
   await gateway?.[Symbol.asyncDispose]();
@@ -184,6 +184,18 @@ describe("time", () => {
     await context.db.query("UPDATE requests SET progress_at = now() - interval '1 hour' WHERE id = $1", [row.id]);
     await reconcile(context);
     expect(await rowOf(context, row.id)).toMatchObject({ state: "failed", code: "ATTEMPT_LOST", attempt: 1 });
+  });
+
+  test("a run is not called silent by a gateway that has only just begun to listen again", async () => {
+    // Less patient than the gateway that runs beside it, which therefore leaves the request alone.
+    const context = { ...gateway.context, limits: { ...gateway.context.limits, stallMs: 1_000 } };
+    const { row } = await admit(context, callOf("hello"));
+    await applyVerdict(context, (await Attempt.of(platform, row)).started());
+    await context.db.query("UPDATE requests SET progress_at = now() - interval '1 minute' WHERE id = $1", [row.id]);
+    await reconcile(context, context.clock.now());
+    expect(await rowOf(context, row.id)).toMatchObject({ state: "running", attempt: 1 });
+    await reconcile(context);
+    expect(await rowOf(context, row.id)).toMatchObject({ state: "queued", attempt: 2 });
   });
 
   test("a hold that is still being collected ends with the request's deadline", async () => {

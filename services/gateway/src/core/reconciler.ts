@@ -2,19 +2,23 @@
 import { delay } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { findOverdue, markDispatched, type RequestRow } from "../db/ledger.ts";
-import { dueNow } from "../domain/request-state.ts";
+import { dueNow, type Patience } from "../domain/request-state.ts";
 import { jobMessage } from "./messages.ts";
 import type { Told } from "./moves.ts";
 
 const batch = 200;
 const everyMs = 1_000;
 
+/** After a start, verdicts that waited for this gateway come first: what they tell of was not silent. */
+const catchUpMs = 5_000;
+
 /** A round a second; one that fails (the database is away) is tried again with the next. */
 export function startReconciler(context: Context): AsyncDisposable {
   const stop = new AbortController();
+  const startedAt = context.clock.now();
   const rounds = (async () => {
     while (!stop.signal.aborted) {
-      const looked = await reconcile(context).catch((err: unknown) => {
+      const looked = await reconcile(context, startedAt).catch((err: unknown) => {
         context.log.warn({ err }, "reconciling failed, trying again");
         return 0;
       });
@@ -31,21 +35,23 @@ export function startReconciler(context: Context): AsyncDisposable {
 }
 
 /** One round; how many requests were settled. One that cannot be settled does not keep back the others. */
-export async function reconcile(context: Context): Promise<number> {
+export async function reconcile(context: Context, startedAt = new Date(0)): Promise<number> {
   const { db, clock, limits, log } = context;
   const now = clock.now();
+  const catchingUp = now.getTime() < startedAt.getTime() + catchUpMs;
+  const patience = { ...limits, stallMs: catchingUp ? Number.POSITIVE_INFINITY : limits.stallMs };
   const overdue = await db.transaction((tx) =>
     findOverdue(tx, {
       now,
       dispatchedBefore: new Date(now.getTime() - limits.redispatchMs),
-      progressBefore: new Date(now.getTime() - limits.stallMs),
+      progressBefore: catchingUp ? new Date(0) : new Date(now.getTime() - limits.stallMs),
       limit: batch,
     }),
   );
   // Side by side: their commits share transactions.
   const settled = await Promise.all(
     overdue.map((row) =>
-      settle(context, row, now).then(
+      settle(context, row, now, patience).then(
         () => true,
         (err: unknown) => log.error({ err, requestId: row.id }, "a request could not be settled, trying again"),
       ),
@@ -55,14 +61,15 @@ export async function reconcile(context: Context): Promise<number> {
 }
 
 /** What is due is asked again of the locked row: a decision, verdict or cancellation may have come in between. */
-async function settle(context: Context, { id, attempt, ...row }: RequestRow, now: Date): Promise<void> {
-  const { moves, limits } = context;
-  const due = (current: Parameters<typeof dueNow>[0]) => dueNow(current, now, limits);
+async function settle(context: Context, row: RequestRow, now: Date, patience: Patience): Promise<void> {
+  const { moves } = context;
+  const { id, attempt } = row;
+  const due = (current: RequestRow) => dueNow(current, now, patience);
   const told = (current: RequestRow): Told | undefined => {
     if (due(current) === "expire") return expired(current);
     return due(current) === "fail" ? late(current) : undefined;
   };
-  switch (due({ attempt, ...row })) {
+  switch (due(row)) {
     case "expire":
     case "fail":
       await moves.end(id, told);
