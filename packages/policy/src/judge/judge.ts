@@ -67,6 +67,7 @@ export function judge(engine: PolicyEngine, input: JudgeInput): Judgement {
     parts: input.parts.length,
     truncated: matched.truncated || hits.length > maxHits || links.length > maxLinks,
   };
+  const openFrom = Math.min(extracted.openFrom, matched.openFrom);
   const output = engine.decide(decisionInput(input, joined, keptHits, keptLinks, facts));
   const edits =
     output.decision === "sanitise"
@@ -78,7 +79,7 @@ export function judge(engine: PolicyEngine, input: JudgeInput): Judgement {
     obligations: output.obligations,
     edits,
     openFrom: input.parts.map((part, index) =>
-      index === input.parts.length - 1 ? extracted.openFrom - joined.baseOf(index) : part.text.length,
+      index === input.parts.length - 1 ? openFrom - joined.baseOf(index) : part.text.length,
     ),
     scores: topScores(output.findings),
     policyDigest: engine.digest,

@@ -5,25 +5,44 @@ import type { Format, FormatPart, Hit } from "./schema.ts";
 const wordUnit = /[A-Za-z0-9_]/;
 
 /**
+ * Adds every hit; returns where (in the original text) the first format begins that more text could complete or extend,
+ * or undefined.
+ */
+export type MatchFormats = (visible: MappedText, add: (hit: Hit) => void) => number | undefined;
+
+/**
  * Matches formats without backtracking. A maximal run of a class is measured once and remembered, so overlapping
  * attempts share it: linear in the text for each format.
  */
-export function compileFormats(formats: readonly Format[]): (visible: MappedText, add: (hit: Hit) => void) => void {
+export function compileFormats(formats: readonly Format[]): MatchFormats {
   const compiled = formats.map((format) => ({ format, parts: format.parts.map(compilePart) }));
   return (visible, add) => {
-    if (compiled.length === 0 || visible.length === 0) return;
+    if (compiled.length === 0 || visible.length === 0) return undefined;
     const text = toText(visible);
+    let open = text.length;
     for (const { format, parts } of compiled) {
       const literal = (format.parts[0] as { literal: string }).literal;
       const runs: RunCache = new Map();
       let from = 0;
       for (let at = text.indexOf(literal); at >= 0; at = text.indexOf(literal, from)) {
-        const end = standsAlone(text, at, literal) ? matchParts(text, at, parts, runs) : -1;
-        from = end > 0 ? end : at + 1;
-        if (end > 0) add(toHit(format, visible, at, end));
+        const found = standsAlone(text, at, literal) ? matchParts(text, at, parts, runs) : noMatch;
+        from = found.end > 0 ? found.end : at + 1;
+        if (found.end > 0) add(toHit(format, visible, at, found.end));
+        if (found.open) open = Math.min(open, at);
       }
+      open = Math.min(open, beginningAtEnd(text, literal));
     }
+    return open < text.length ? visible.starts[open] : undefined;
   };
+}
+
+/** Where the text ends with the beginning of the literal: it may have words, so its last one does not show it. */
+function beginningAtEnd(text: string, literal: string): number {
+  for (let length = Math.min(literal.length - 1, text.length); length > 0; length--) {
+    const at = text.length - length;
+    if (literal.startsWith(text.slice(at)) && standsAlone(text, at, literal)) return at;
+  }
+  return text.length;
 }
 
 type CompiledPart = FormatPart & { inClass?: Uint8Array };
@@ -43,22 +62,33 @@ function standsAlone(text: string, at: number, literal: string): boolean {
   return at === 0 || !wordUnit.test(literal[0] as string) || !wordUnit.test(text[at - 1] as string);
 }
 
-/** Returns the end, or -1. */
-function matchParts(text: string, start: number, parts: readonly CompiledPart[], runs: RunCache): number {
+/** `end` is -1 without a match. `open`: more text could make it one, or make it longer. */
+interface Attempt {
+  end: number;
+  open: boolean;
+}
+
+const noMatch: Attempt = { end: -1, open: false };
+
+function matchParts(text: string, start: number, parts: readonly CompiledPart[], runs: RunCache): Attempt {
   let at = start;
+  let open = false;
   for (const part of parts) {
     if ("literal" in part) {
-      if (!text.startsWith(part.literal, at)) return -1;
+      if (!text.startsWith(part.literal, at)) return { end: -1, open: part.literal.startsWith(text.slice(at)) };
       at += part.literal.length;
     } else if ("until" in part) {
       at = untilEnd(text, at, part, runs);
+      open = at === text.length && !text.endsWith(part.until);
     } else {
       const end = classEnd(text, at, part, runs);
-      if (end - at < part.min || end - at > part.max) return -1;
+      if (end - at > part.max) return noMatch;
+      open = end === text.length;
+      if (end - at < part.min) return { end: -1, open };
       at = end;
     }
   }
-  return at;
+  return { end: at, open };
 }
 
 function classEnd(text: string, at: number, part: CompiledPart, runs: RunCache): number {

@@ -32,6 +32,8 @@ export interface MatchResult {
   hits: Hit[];
   /** a rule had more hits than are kept */
   truncated: boolean;
+  /** text from here on may be a format (a credential) that is not complete yet; the text's length when there is none */
+  openFrom: number;
 }
 
 export interface Matcher {
@@ -64,8 +66,8 @@ export function compileMatcher(files: readonly RuleFile[], settings: MatcherSett
       const sink = new HitSink(settings.maxHitsPerRule);
       const names = lazyNames(text.original);
       for (const view of text.views) matchView(view, index, combinations, rules, names, sink);
-      matchFormats(text.visible, (hit) => sink.add(hit));
-      return sink.result();
+      const open = matchFormats(text.visible, (hit) => sink.add(hit));
+      return { ...sink.result(), openFrom: open ?? text.original.length };
     },
   };
 }
