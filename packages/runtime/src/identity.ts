@@ -20,7 +20,7 @@ export interface IssuerConfig {
 }
 
 export interface CallerIdentity {
-  /** `tenant` claim: 1 to 64 of [a-z0-9-]. */
+  /** `tenant` claim: 1 to 64 of [a-z0-9-], the first no hyphen: what a ticket can name. */
   readonly tenant: string;
   /** `sub`, or for a client without one `client_id`. */
   readonly subject: string;
@@ -112,8 +112,11 @@ function faultOf(error: unknown, audience: string): AppError {
 
 function identityOf(payload: JWTPayload, issuer: string, token: string): CallerIdentity {
   const { tenant, sub, client_id: clientId, groups = [], jti } = payload;
-  if (typeof tenant !== "string" || !/^[a-z0-9-]{1,64}$/.test(tenant)) {
-    throw refused("TOKEN_CLAIMS", "the token needs a claim `tenant`: 1 to 64 characters of a-z, 0-9 and -");
+  if (typeof tenant !== "string" || !/^[a-z0-9][a-z0-9-]{0,63}$/.test(tenant)) {
+    throw refused(
+      "TOKEN_CLAIMS",
+      "the token needs a claim `tenant`: 1 to 64 characters of a-z, 0-9 and -, not beginning with -",
+    );
   }
   const subject = sub ?? clientId;
   if (!isName(subject, 256)) throw refused("TOKEN_CLAIMS", "the token needs a claim `sub` or `client_id`");

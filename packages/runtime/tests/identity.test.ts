@@ -129,6 +129,7 @@ test.each([
   ["no tenant", { tenant: undefined }],
   ["an empty tenant", { tenant: "" }],
   ["a tenant in capitals", { tenant: "Acme" }],
+  ["a tenant that no ticket can name", { tenant: "-acme" }],
   ["a tenant of 65 characters", { tenant: "a".repeat(65) }],
   ["a list of tenants", { tenant: ["acme"] }],
   ["an empty subject", { sub: "" }],
