@@ -1,7 +1,9 @@
 /** The OpenAI-compatible HTTP API (fastify). Limits first: body, headers, idle and slow connections. */
+import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { create, toJson } from "@bufbuild/protobuf";
 import { GetRequestResponseSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
-import { type Address, AppError, asAppError } from "@sallyport/runtime";
+import { type Address, AppError, asAppError, isLoopback } from "@sallyport/runtime";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import type { Context } from "../../context.ts";
 import { cancelRequest, getReceipt, getRequest, models } from "../grpc/requests.ts";
@@ -18,8 +20,7 @@ const maxHeaderBytes = 16 * 1024;
 export async function serveHttp(context: Context, address: Address): Promise<AsyncDisposable & { address: Address }> {
   const app = Fastify({
     bodyLimit: bodyLimitBytes,
-    requestTimeout: requestTimeoutMs,
-    http: { headersTimeout: headersTimeoutMs, maxHeaderSize: maxHeaderBytes },
+    serverFactory: (handler) => createHttpServer(context, address, handler),
     forceCloseConnections: true,
     logger: false,
     exposeHeadRoutes: false,
@@ -50,6 +51,16 @@ export async function serveHttp(context: Context, address: Address): Promise<Asy
   const bound = app.server.address();
   const port = typeof bound === "object" && bound ? bound.port : address.port;
   return { address: { host: address.host, port }, [Symbol.asyncDispose]: () => app.close() };
+}
+
+/** Plain HTTP never leaves the machine: tokens and prompts go over TLS on any address but a loopback one. */
+function createHttpServer({ tls }: Context, { host }: Address, handler: RequestListener): Server {
+  const limits = { requestTimeout: requestTimeoutMs, headersTimeout: headersTimeoutMs, maxHeaderSize: maxHeaderBytes };
+  if (isLoopback(host)) return createServer(limits, handler);
+  return createSecureServer(
+    { ...limits, cert: tls.cert, key: tls.key, minVersion: "TLSv1.3" },
+    handler,
+  ) as unknown as Server;
 }
 
 /** Invalid UTF-8 is refused: decoding it leniently would judge other bytes than the caller sent. */
