@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { Tx } from "@sallyport/runtime";
-import { emptyFrontier, type Frontier, type NoteSigner, rootOf, signCheckpoint } from "@sallyport/tlog";
+import { AppError, type Tx } from "@sallyport/runtime";
+import { emptyFrontier, type Frontier, hashesEqual, type NoteSigner, rootOf, signCheckpoint } from "@sallyport/tlog";
 import { countArrivals } from "./db/arrivals.ts";
 import {
   createHead,
@@ -49,17 +49,27 @@ export async function createLog(tx: Tx, signer: NoteSigner, now: Date): Promise<
 /**
  * Appends what is new among `items`, in their order, with tiles, vault and signed head: all of it or, when this
  * throws, nothing. The caller commits. `twiceEnded`: requests that now have a second terminal record, which somebody
- * must look into; the log keeps both, as it keeps everything.
+ * must look into; the log keeps both, as it keeps everything. `signed`: the head that this process signed last.
  */
-export async function appendBatch(tx: Tx, items: readonly Item[], writer: Writer, now: Date) {
+export async function appendBatch(tx: Tx, items: readonly Item[], writer: Writer, now: Date, signed?: Head) {
   const head = await lockHead(tx);
   if (head === undefined) throw new Error("the log was not made");
+  if (signed !== undefined) refuseFork(head, signed);
   const batch = await openBatch(tx, head, items, writer, now);
   const outcomes: Outcome[] = [];
   for (const item of items) outcomes.push(await place(tx, batch, item));
   if (batch.fresh.length === 0) return { outcomes, head, twiceEnded: [] };
   const written = await write(tx, head, batch, writer.signer);
   return { outcomes, head: written, twiceEnded: await findTwiceEnded(tx, endedIn(batch)) };
+}
+
+/** Whoever may write the database may put an old head back: signing on from there would make two logs of one. */
+function refuseFork({ frontier: stored }: Head, { frontier: signed }: Head): void {
+  if (stored.size > signed.size) return;
+  if (stored.size === signed.size && hashesEqual(rootOf(stored), rootOf(signed))) return;
+  const message =
+    "the log in the database is not the one that was signed; it is not written to until an operator has looked";
+  throw new AppError("UNAVAILABLE", message, { reason: "LOG_DAMAGED" });
 }
 
 function endedIn({ fresh }: Batch): string[] {

@@ -38,6 +38,7 @@ export interface AppenderOptions {
 export function createAppender({ db, writer, clock, log, onHead }: AppenderOptions): Appender {
   const queue: Waiting[] = [];
   let running: Promise<void> | undefined;
+  let signed: Head | undefined;
   let isClosed = false;
 
   async function run(): Promise<void> {
@@ -65,7 +66,10 @@ export function createAppender({ db, writer, clock, log, onHead }: AppenderOptio
 
   async function append(ready: readonly { waiting: Waiting; item: Item }[]): Promise<void> {
     const items = ready.map(({ item }) => item);
-    const { outcomes, head, twiceEnded } = await db.transaction((tx) => appendBatch(tx, items, writer, clock.now()));
+    const { outcomes, head, twiceEnded } = await db.transaction((tx) =>
+      appendBatch(tx, items, writer, clock.now(), signed),
+    );
+    signed = head;
     for (const requestId of twiceEnded) log.error({ requestId }, "a request has two terminal records");
     onHead(head);
     for (const [i, { waiting }] of ready.entries()) waiting.resolve(outcomes[i]!);
