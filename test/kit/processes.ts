@@ -23,7 +23,7 @@ export function freeze(pid: number): () => void {
 }
 
 /**
- * Slows down what `pid` started (not itself) to about a tenth, until the result is called: the pilot model says a story in
+ * Slows down what `pid` started (not itself) to about a fifth, until the result is called: the pilot model says a story in
  * a blink, and a fault has to hit the middle of it.
  */
 export function brake(pid: number): () => void {
@@ -41,8 +41,8 @@ export function brake(pid: number): () => void {
     for (const child of children) signal(child, "SIGCONT");
   };
 }
-const brakedMs = 45;
-const runningMs = 5;
+const brakedMs = 40;
+const runningMs = 10;
 
 export function isFrozen(pid: number): boolean {
   return execFileSync("ps", ["-o", "stat=", "-p", String(pid)], { encoding: "utf8" }).startsWith("T");
