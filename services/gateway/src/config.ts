@@ -43,7 +43,7 @@ export function readConfig(source: Readonly<Record<string, string | undefined>>)
       }),
       maxAttempts: env.int("MAX_ATTEMPTS", { default: 3, min: 1, max: 10 }),
       /** Streams open at once; more are refused at once. */
-      maxInFlight: env.int("MAX_IN_FLIGHT", { default: 512, min: 1, max: 100_000 }),
+      maxInFlight: env.int("MAX_IN_FLIGHT", { default: 128, min: 1, max: 100_000 }),
     },
   }));
 }

@@ -11,6 +11,7 @@ import { ownConsumers, streams, subjects } from "@sallyport/proto/subjects";
 import { type MessageMeta, type Readiness, serve, startHealth } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 import { startReconciler } from "./core/reconciler.ts";
+import { checkRequestId } from "./domain/content.ts";
 import { applyDecision } from "./handlers/bus/apply-decision.ts";
 import { applyVerdict } from "./handlers/bus/apply-verdict.ts";
 import { handleChat } from "./handlers/grpc/chat.ts";
@@ -49,12 +50,14 @@ function consume(context: Context, stack: AsyncDisposableStack): void {
   // In order for each request: its windows are a chain.
   const inOrder = { concurrency: verdictConcurrency, create: true, orderedBy: (subject: string) => subject };
   const verdict = async (message: VerdictMessage, { subject }: MessageMeta) => {
+    checkRequestId(message.requestId);
     // On another subject it would overtake the request's own verdicts.
     if (subject === subjects.verdict(config.gatewayId, message.requestId)) await applyVerdict(context, message);
     else log.warn({ subject }, "a verdict about another request than its subject says was dropped");
   };
   stack.use(bus.consume("VERDICTS", ownConsumers.verdict(config.gatewayId), VerdictMessageSchema, verdict, inOrder));
   const decide = async (message: ReviewDecisionMessage, { msgId }: MessageMeta) => {
+    checkRequestId(message.requestId);
     await applyDecision(context, message);
     context.confirmer.confirm("governance", msgId);
   };

@@ -7,7 +7,7 @@ export async function receiveDeadLetter({ db, clock, log }: Context, letter: Dea
   const sql = `INSERT INTO dead_letters (msg_id, stream, subject, request_id, reason, deliveries, payload, received_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`;
   await db.transaction((tx) =>
-    tx.query(sql, [msgId, stream, subject, requestId, reason, deliveries, payload, clock.now()]),
+    tx.query(sql, [msgId, stream, subject, requestId, reason, Math.min(deliveries, 2 ** 31 - 1), payload, clock.now()]),
   );
   log.error({ stream, subject, requestId, reason, deliveries }, "a message failed for good");
 }

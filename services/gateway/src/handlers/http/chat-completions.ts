@@ -125,15 +125,20 @@ const streamHeaders = {
   "x-accel-buffering": "no",
 } as const;
 
-/** Waits while the caller reads slower than the model writes. */
+/** A caller who takes nothing for this long is let go: it must not keep its place for ever. */
+const slowReaderMs = 30_000;
+
+/** Waits while the caller reads slower than the model writes, within bounds. */
 async function write(raw: FastifyReply["raw"], text: string): Promise<void> {
   if (raw.destroyed || raw.write(text)) return;
   await new Promise<void>((resolve) => {
     const done = () => {
+      clearTimeout(timer);
       raw.off("drain", done);
       raw.off("close", done);
       resolve();
     };
+    const timer = setTimeout(() => raw.destroy(), slowReaderMs);
     raw.on("drain", done);
     raw.on("close", done);
   });

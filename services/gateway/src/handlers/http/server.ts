@@ -15,6 +15,7 @@ import { identify } from "./request.ts";
 const bodyLimitBytes = 1024 * 1024;
 const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 30_000;
+const checkConnectionsEveryMs = 2_000;
 const maxHeaderBytes = 16 * 1024;
 
 export async function serveHttp(context: Context, address: Address): Promise<AsyncDisposable & { address: Address }> {
@@ -55,7 +56,12 @@ export async function serveHttp(context: Context, address: Address): Promise<Asy
 
 /** Plain HTTP never leaves the machine: tokens and prompts go over TLS on any address but a loopback one. */
 function createHttpServer({ tls }: Context, { host }: Address, handler: RequestListener): Server {
-  const limits = { requestTimeout: requestTimeoutMs, headersTimeout: headersTimeoutMs, maxHeaderSize: maxHeaderBytes };
+  const limits = {
+    requestTimeout: requestTimeoutMs,
+    headersTimeout: headersTimeoutMs,
+    connectionsCheckingInterval: checkConnectionsEveryMs,
+    maxHeaderSize: maxHeaderBytes,
+  };
   if (isLoopback(host)) return createServer(limits, handler);
   return createSecureServer(
     { ...limits, cert: tls.cert, key: tls.key, minVersion: "TLSv1.3" },
