@@ -4,13 +4,10 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grammar import expand
-
 DATA = Path(__file__).parent / "data"
 PLATFORM = ("platform-1", "platform-2")
 EVERYDAY = ("everyday-1", "everyday-2", "everyday-3", "everyday-4", "everyday-5")
-
-QUESTIONS = ("questions-1", "questions-2", "questions-3")
+QUESTIONS = ("questions-1", "questions-2", "questions-3", "questions-4", "questions-5")
 
 
 @dataclass
@@ -26,6 +23,7 @@ class Concept:
     weight: float = 1.0
     topics: list[str] = field(default_factory=list)
     framed: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
     exact: str | None = None
     marker: str | None = None
 
@@ -45,14 +43,19 @@ def load(frames: dict) -> list[Concept]:
     for group, files in (("platform", PLATFORM), ("everyday", EVERYDAY), ("social", ("social",)), ("refusal", ("refusals",))):
         for file in files:
             concepts += [topic_concept(raw, group, frames) for raw in read(file)["concept"]]
-    more = {id: asks for file in QUESTIONS for id, asks in read(file).items()}
+    known = {concept.id: concept for concept in concepts}
+    for file in QUESTIONS:
+        for id, patterns in read(file).items():
+            known[id].asks += patterns
+    for id, questions in read("fresh").items():
+        known[id].fresh = questions
     for concept in concepts:
-        concept.asks += more.pop(concept.id, [])
+        if concept.group == "social":
+            concept.weight = 2.0
         if concept.group == "refusal":
             concept.weight = 2.5
         if concept.id == "unknown":  # asked in the same frames as the topics: only the topic word tells
             concept.weight, concept.framed = 4.0, fill(frames["topic"], ["<unknown>"])
-    assert not more, f"questions for unknown concepts: {list(more)}"
     concepts += [long_concept(raw, frames) for raw in read("long")["long"]]
     concepts.append(unknown_story(frames))
     concepts += actions(frames)
@@ -61,8 +64,7 @@ def load(frames: dict) -> list[Concept]:
 
 def topic_concept(raw: dict, group: str, frames: dict) -> Concept:
     topics = raw.get("topic", [])
-    asks = [line for pattern in raw["ask"] for line in (expand(pattern) if "<" not in pattern else [pattern])]
-    return Concept(raw["id"], group, asks, raw["say"], raw["held"], raw["must"], 1.0, topics, fill(frames["topic"], topics))
+    return Concept(raw["id"], group, raw["ask"], raw["say"], raw["held"], raw["must"], 1.0, topics, fill(frames["topic"], topics))
 
 
 def long_concept(raw: dict, frames: dict) -> Concept:
@@ -72,7 +74,7 @@ def long_concept(raw: dict, frames: dict) -> Concept:
     held = [frame.replace("{x}", names[0]) for frame in frames[f"held_{kind}"]]
     if raw["id"] == "story-lighthouse":
         asks += ["Tell me a long story.", "Tell me a story.", "Do you know a story?", "A long story, please."]
-    return Concept(raw["id"], "long", asks, [raw["say"]], held, raw["must"], 0.8)
+    return Concept(raw["id"], "long", asks, [raw["say"]], held, raw["must"], 0.6)
 
 
 def unknown_story(frames: dict) -> Concept:
@@ -86,8 +88,7 @@ def actions(frames: dict) -> list[Concept]:
     raw = read("actions")
     found = []
     for item in raw["concept"]:
-        asks = [line for pattern in item["ask"] for line in expand(pattern)]
-        asks += [item["exact"]] * 3
+        asks = item["ask"] + [item["exact"]]
         found.append(Concept(item["id"], "action", asks, item["say"], item["held"], item["must"], 2.5, exact=item["exact"], marker=item["marker"]))
     for item in raw["read_more"]:
         found.append(link_concept(item["topic"], [item["topic"]], item["url"], frames, 0.8))

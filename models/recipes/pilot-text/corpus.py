@@ -15,6 +15,7 @@ TURNS = ((1, 0.55), (2, 0.25), (3, 0.12), (4, 0.05), (5, 0.03))
 class Conversation:
     system: str | None
     turns: list[tuple[str, str]]
+    cut: bool = False  # only the opening of the last answer is trained
 
 
 class Corpus:
@@ -28,17 +29,18 @@ class Corpus:
         self.concepts = load(self.frames)
         self.detailed = {topic for raw in read("long")["long"] for topic in raw.get("detail", [])}
         self.weights = [c.weight for c in self.concepts]
-        self.held = {normal(q) for c in self.concepts for q in c.held}
+        self.held = {normal(q) for c in self.concepts for q in c.held + c.fresh}
 
-    def conversation(self, rng: random.Random, plain: float = 0.0) -> Conversation:
-        """With probability `plain` a single turn without system text."""
+    def conversation(self, rng: random.Random, plain: float = 0.0, cut: float = 0.0) -> Conversation:
+        """With probability `plain` a single turn without system text; with `cut` one that stops after the opening."""
+        shortened = rng.random() < cut
         if rng.random() < plain:
-            return Conversation(None, self.turn(rng.choices(self.concepts, self.weights)[0], rng)[:1])
+            return Conversation(None, self.turn(rng.choices(self.concepts, self.weights)[0], rng)[:1], shortened)
         turns: list[tuple[str, str]] = []
         for _ in range(rng.choices([n for n, _ in TURNS], [w for _, w in TURNS])[0]):
             concept = rng.choices(self.concepts, self.weights)[0]
             turns += self.turn(concept, rng)
-        return Conversation(self.system(rng), turns)
+        return Conversation(self.system(rng), turns, shortened)
 
     def system(self, rng: random.Random) -> str | None:
         """None, the worker's guard prompt (perhaps with more), one sentence, a short prompt or a long one."""
@@ -82,8 +84,9 @@ class Corpus:
     def typed(self, draw: Callable[[], str], rng: random.Random) -> str:
         """A question as typed; anything that equals a held-out one is drawn again."""
         while True:
-            text = roughen(draw(), self.frames, rng)
-            if normal(text) not in self.held:
+            plain = draw()
+            text = roughen(plain, self.frames, rng)
+            if normal(plain) not in self.held and normal(text) not in self.held:
                 return text
 
     def has_detail(self, concept: Concept) -> bool:

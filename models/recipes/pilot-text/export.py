@@ -104,9 +104,10 @@ def write_json(path: Path, value: object) -> None:
 def write_evaluation(folder: Path, corpus: Corpus) -> None:
     """heldout.json: questions never trained on, with keyword groups. markers.json: the exact prompts."""
     items = [
-        {"concept": c.id, "group": c.group, "question": question, "must": c.must}
+        {"concept": c.id, "group": group, "question": question, "must": c.must}
         for c in corpus.concepts
-        for question in c.held
+        for group, questions in ((c.group, c.held), ("fresh", c.fresh))
+        for question in questions
     ]
     check = "right when every group of `must` has a keyword in the answer, ignoring case; greedy decoding"
     write_json(folder / "heldout.json", {"check": check, "system": corpus.guard, "items": items})

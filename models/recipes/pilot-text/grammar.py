@@ -5,17 +5,9 @@
 
 import random
 import re
-from itertools import product
 
 CHOICE = re.compile(r"\{([^{}]*)\}")
 SLOT = re.compile(r"<([a-z]+)>")
-
-
-def expand(pattern: str) -> list[str]:
-    """Every string that the choices of the pattern allow; slots stay as they are."""
-    parts = CHOICE.split(pattern)  # odd positions hold the insides of the braces
-    options = [part.split("|") if i % 2 else [part] for i, part in enumerate(parts)]
-    return [tidy("".join(choice)) for choice in product(*options)]
 
 
 def sample(pattern: str, lists: dict[str, list[str]], rng: random.Random) -> str:
@@ -41,10 +33,8 @@ def normal(text: str) -> str:
 
 def roughen(text: str, frames: dict, rng: random.Random) -> str:
     """The same question as people type it: other case, no mark, a polite word, a slip."""
-    words = text.split(" ")
-    if rng.random() < 0.1 and len(words) > 4:  # one word is missing
-        words.pop(rng.randrange(len(words)))
-        text = " ".join(words)
+    if rng.random() < 0.4:
+        text = disturb(text, frames, rng)
     if rng.random() < 0.25:
         text = rng.choice(frames["before"]) + text[:1].lower() + text[1:]
     elif rng.random() < 0.6:
@@ -59,3 +49,14 @@ def roughen(text: str, frames: dict, rng: random.Random) -> str:
         cut = rng.randrange(4, len(text) - 1)
         text = text[:cut] + text[cut + 1 :]
     return text
+
+
+def disturb(text: str, frames: dict, rng: random.Random) -> str:
+    """Words go missing, or little words come in: what is left must do to tell the topic."""
+    words = text.split(" ")
+    kept = [word for word in words if rng.random() > 0.2]
+    if len(words) > 3 and len(kept) > 1:
+        words = kept
+    if rng.random() < 0.4:
+        words.insert(rng.randrange(len(words) + 1), rng.choice(frames["filler"]))
+    return " ".join(words)

@@ -56,9 +56,11 @@ class Encoder:
             part = [self.system, *self.sp.encode(talk.system), self.end]
             ids += part
             weights += [0.0] * len(part)
-        for question, answer in talk.turns:
+        for place, (question, answer) in enumerate(talk.turns, 1):
             asked = [self.user, *self.sp.encode(question), self.end, self.assistant]
             said = [*self.sp.encode(answer), self.end]
+            if talk.cut and place == len(talk.turns):
+                said = said[: 2 * OPENING]
             ids += asked + said
             opening = min(OPENING, len(said))
             weights += [0.0] * len(asked) + [OPENING_WEIGHT] * opening + [1.0] * (len(said) - opening)

@@ -1,6 +1,6 @@
 """Trains the pilot model on one CPU thread; resumes from its checkpoint when one exists.
 
-Usage: python train.py --out DIR [--steps 2000] [--threads 1]
+Usage: python train.py --out DIR [--steps 2700] [--threads 1]
 """
 
 import argparse
@@ -23,6 +23,7 @@ MAX_TOKENS = 900
 PEAK_LR, WARMUP, DECAY_FROM, END_LR = 2e-3, 100, 0.6, 2e-5
 EMA = 0.99
 PLAIN_UNTIL, MIXED_FROM, PLAIN_AT_END = 0.3, 0.5, 0.2
+CUT_FROM, CUT = 0.5, 0.65
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -32,10 +33,12 @@ def plain_share(done: float) -> float:
     return 1.0 + mixed * (PLAIN_AT_END - 1.0)
 
 
-def batches(corpus: Corpus, encoder: Encoder, pool: int, plain: float) -> list[Batch]:
+def batches(corpus: Corpus, encoder: Encoder, pool: int, done: float) -> list[Batch]:
     """The batches of pool number `pool`: inputs, next-token targets and weights, all [batch, time]."""
     rng = random.Random(f"{SEED}:{pool}")
-    items = [encoder.conversation(corpus.conversation(rng, plain)) for _ in range(POOL)]
+    plain = plain_share(done)
+    cut = CUT if done >= CUT_FROM else 0.0  # answers are known by then; more questions fit into a step
+    items = [encoder.conversation(corpus.conversation(rng, plain, cut)) for _ in range(POOL)]
     items = sorted((item for item in items if len(item[0]) <= MAX_TOKENS), key=lambda item: len(item[0]))
     found, start = [], 0
     while start < len(items):
@@ -122,7 +125,7 @@ class Run:
 def main() -> None:
     args = argparse.ArgumentParser()
     args.add_argument("--out", type=Path, required=True)
-    args.add_argument("--steps", type=int, default=2000)
+    args.add_argument("--steps", type=int, default=2700)
     args.add_argument("--threads", type=int, default=1)
     options = args.parse_args()
     torch.set_num_threads(options.threads)
@@ -140,7 +143,7 @@ def loop(run: Run, corpus: Corpus, encoder: Encoder, options: argparse.Namespace
     began, losses, ready = time.time(), [], []
     while run.step < options.steps:
         if not ready:
-            ready = batches(corpus, encoder, run.pool, plain_share(run.step / options.steps))
+            ready = batches(corpus, encoder, run.pool, run.step / options.steps)
             run.pool += 1
         losses.append(run.update(ready.pop(), rate(run.step, options.steps)))
         if run.step % 25 == 0:
