@@ -23,18 +23,14 @@ export async function runGate(paths: readonly string[]): Promise<number> {
   rmSync(REPORT_DIR, { recursive: true, force: true });
   mkdirSync(REPORT_DIR, { recursive: true });
   const checks = paths.length > 0 ? 0 : await run("turbo", ["run", ...CHECKS, ...OPTIONS]);
-  const tests = paths.length > 0 ? await runTests(paths) : await testAll();
+  // Before the test files, which run side by side, would each look for one.
+  await findNatsServer({ cacheDir: openHome(defaultHome()).binDir, log: console.log });
+  const tests = paths.length > 0 ? await runTests(paths) : await run("turbo", ["run", "test", ...OPTIONS]);
   if (checks !== 0) console.log("The checks failed: see their output above the tests'.");
   const { passed, failed, skipped } = readCounts(REPORT_DIR);
   console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
   // A gate that ran no test has not passed.
   return checks || tests || (failed > 0 || passed === 0 ? 1 : 0);
-}
-
-async function testAll(): Promise<number> {
-  // Before the test files, which run side by side, would each look for one.
-  await findNatsServer({ cacheDir: openHome(defaultHome()).binDir, log: console.log });
-  return run("turbo", ["run", "test", ...OPTIONS]);
 }
 
 /** Tests that boot a whole platform have the machine to themselves; the others share it. */

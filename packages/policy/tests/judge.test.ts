@@ -155,9 +155,9 @@ describe("judge", () => {
     ];
     for (const kind of kinds) {
       const timed = (size: number): number => {
-        const start = performance.now();
+        const start = cpuMs();
         judged(output(kind.repeat(Math.ceil(size / kind.length))), "door2");
-        return performance.now() - start;
+        return cpuMs() - start;
       };
       timed(20_000);
       const small = timed(40_000);
@@ -165,3 +165,9 @@ describe("judge", () => {
     }
   }, 180_000);
 });
+
+/** CPU time of this process: what else the machine does has no part in it. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
+}

@@ -136,9 +136,9 @@ describe("extractLinks", () => {
       const timed = (size: number): number => {
         const text = kind.repeat(Math.ceil(size / kind.length));
         const { visible } = normalise(text);
-        const start = performance.now();
+        const start = cpuMs();
         extractLinks(visible, text, settings);
-        return performance.now() - start;
+        return cpuMs() - start;
       };
       timed(50_000);
       const small = timed(125_000);
@@ -146,3 +146,9 @@ describe("extractLinks", () => {
     }
   }, 180_000);
 });
+
+/** CPU time of this process: what else the machine does has no part in it. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
+}

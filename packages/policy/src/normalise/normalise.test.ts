@@ -134,7 +134,13 @@ describe("normalise", () => {
 });
 
 function time(run: () => unknown): number {
-  const start = performance.now();
+  const start = cpuMs();
   run();
-  return performance.now() - start;
+  return cpuMs() - start;
+}
+
+/** CPU time of this process: what else the machine does has no part in it. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
 }

@@ -43,9 +43,9 @@ describe("the automaton", () => {
     const patterns = Array.from({ length: 200 }, (_, i) => units(`${"a".repeat(i + 1)}b`));
     const automaton = buildAhoCorasick(patterns);
     const text = units("a".repeat(1_000_000));
-    const start = performance.now();
+    const start = cpuMs();
     automaton.scan(text, text.length, () => expect.unreachable());
-    expect(performance.now() - start).toBeLessThan(10_000);
+    expect(cpuMs() - start).toBeLessThan(10_000);
   });
 });
 
@@ -156,9 +156,9 @@ describe("formats", () => {
     const body = {
       formats: [{ id: "f", category: "c", severity: 1, parts: [{ literal: "-a" }, { class: "a-z-", min: 9, max: 9 }] }],
     };
-    const start = performance.now();
+    const start = cpuMs();
     match(body, "-a".repeat(500_000));
-    expect(performance.now() - start).toBeLessThan(10_000);
+    expect(cpuMs() - start).toBeLessThan(10_000);
   }, 20_000);
 });
 
@@ -200,3 +200,9 @@ describe("rule files with faults", () => {
     expect(() => match(file, "x")).toThrow(message);
   });
 });
+
+/** CPU time of this process: what else the machine does has no part in it. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
+}
