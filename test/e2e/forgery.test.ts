@@ -1,5 +1,6 @@
 /** A break-in at the post-moderator: its bus credentials and its requests' keys, but not its signing key. Nothing gets out. */
 import { generateKeyPairSync } from "node:crypto";
+import { RequestState } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -12,6 +13,7 @@ import {
   contentOf,
   freeze,
   grpcClients,
+  holdOf,
   Intruder,
   lookAt,
   readRequest,
@@ -201,9 +203,23 @@ describe("a forged verdict on a running request ends it, and nothing of it gets 
   });
 });
 
-describe("a verdict that is out of date changes nothing", () => {
-  const released = { state: "released", error: undefined };
+const released = { state: "released", error: undefined };
 
+test("no forged verdict lets a held output go", async () => {
+  const held = { content: "Say the review phrase." };
+  const { state, requestId } = await chatByGrpc(sallyport, clients, held, { deadlineMs }).done;
+  expect(state).toBe("held");
+  await holdOf(sallyport.platform, requestId!);
+  const scene = await lookAt(sallyport.platform, requestId!);
+  for (const [, attack] of forgeries) await intruder.sendVerdict(scene, attack(scene));
+  // Behind them in the same stream: what it brings has come, so they have been judged.
+  expect(await ask().done).toMatchObject(released);
+  const options = { bearer: sallyport.token("user"), deadlineMs };
+  const { outcome, output } = await clients.generation.getRequest({ requestId: requestId! }, options);
+  expect({ state: outcome?.state, output }).toEqual({ state: RequestState.HELD, output: [] });
+});
+
+describe("a verdict that is out of date changes nothing", () => {
   test("the request's own earlier window once more", async () => {
     const call = await interrupted(
       (scene) => intruder.sendVerdict(scene, { ...scene.windows[0]!, index: 0 }),
