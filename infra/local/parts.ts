@@ -146,8 +146,13 @@ export class Parts {
   /** A server whose files were taken away goes on in memory until it fails: it is started again instead. */
   #watchStore(nats: Supervised): void {
     const files = join(storeDir(this.#home), "jetstream");
+    // The process that was seen with its files: one that has just started may not have made them yet.
+    let whole: number | undefined;
     const timer = setInterval(() => {
-      if (nats.pid === undefined || existsSync(files)) return;
+      const { pid } = nats;
+      if (pid !== undefined && existsSync(files)) whole = pid;
+      if (pid === undefined || pid !== whole || existsSync(files)) return;
+      whole = undefined;
       this.#log("nats: its files are gone; starting it again");
       void nats.restart().catch((error: Error) => this.#log(`nats: ${error.message}`));
     }, STORE_CHECK_MS).unref();
