@@ -8,13 +8,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   bootPlatform,
   chatByGrpc,
+  freeze,
   grpcClients,
   type LedgerRow,
   query,
   readRequests,
   type TestPlatform,
 } from "../kit/index.ts";
-import { allReady, inject, parts } from "./support/faults.ts";
+import { allReady, inject, parts, stateStored } from "./support/faults.ts";
 import { Load } from "./support/load.ts";
 import { AuditLog, byRequest, gaps, isTerminal, type LoggedRecord } from "./support/log.ts";
 
@@ -82,6 +83,20 @@ describe("nothing is lost", () => {
     await underLoad(betweenFaults);
     expect(load.inFlight).toBeGreaterThan(0);
     await sallyport.platform.nats.wipe();
+    await allReady(sallyport.platform);
+  }, 180_000);
+
+  test("when the bus loses what the log and the review queue have not read yet", async () => {
+    // The services trust what they know for 3 s more: governance must have put it back before it stands still.
+    await stateStored(sallyport.platform);
+    const readers = [sallyport.platform.service("audit"), sallyport.platform.service("governance")];
+    const thaws = readers.map(({ pid }) => freeze(pid!));
+    try {
+      await underLoad(betweenFaults);
+      await sallyport.platform.nats.wipe();
+    } finally {
+      for (const thaw of thaws) thaw();
+    }
     await allReady(sallyport.platform);
   }, 180_000);
 

@@ -2,7 +2,7 @@
 import type { Platform, ProcessHandle } from "@sallyport/infra/platform";
 import { type ServiceName, services } from "@sallyport/proto/subjects";
 import { waitFor } from "@sallyport/runtime/testing";
-import { freeze, isFrozen } from "../../kit/index.ts";
+import { connectAs, freeze, isFrozen } from "../../kit/index.ts";
 
 export const parts = [...services, "nats", "postgres"] as const;
 export type Part = (typeof parts)[number];
@@ -61,4 +61,16 @@ export function inject(platform: Platform, part: Part, mode: Mode): Fault {
 export async function allReady(platform: Platform, timeoutMs = 60_000): Promise<void> {
   const handles = [platform.nats, platform.postgres, ...services.map((name: ServiceName) => platform.service(name))];
   await Promise.all(handles.map((handle) => handle.whenReady(timeoutMs)));
+}
+
+/** Policy and models lie on the bus again, as governance puts them after a wipe. */
+export async function stateStored(platform: Platform): Promise<void> {
+  await using reader = await connectAs(platform, "governance");
+  for (const [bucket, key] of [
+    ["policy", "active"],
+    ["models", "manifest"],
+  ] as const) {
+    const found = async () => (await reader.ask(`$JS.API.DIRECT.GET.KV_${bucket}.$KV.${bucket}.${key}`)) as object;
+    await waitFor(`${bucket} on the bus`, async () => Object.keys(await found()).length > 0, { everyMs: 100 });
+  }
 }

@@ -76,7 +76,7 @@ export class Load {
       this.calls.push(begun);
       await begun.call.done;
       // Refused before it was accepted, or cut off: nobody hammers on a closed door.
-      if (begun.call.state === undefined && kind.expected !== "cancelled") await gateway.whenReady();
+      if (begun.call.state === undefined && kind.expected !== "cancelled") await gateway.whenReady().catch(() => {});
       if (begun.call.state === undefined && keyed) {
         begun.again = this.#begin(ask, false);
         await begun.again.done;
