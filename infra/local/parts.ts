@@ -37,6 +37,8 @@ export class Parts {
   readonly #provisioner: Provisioner;
   readonly #closing: (() => void)[] = [];
   #nats: Supervised | undefined;
+  /** Process id of the server when its streams were made. */
+  #provisioned: number | undefined;
   #postgres: Supervised | undefined;
   #issuer: Supervised | undefined;
 
@@ -135,24 +137,24 @@ export class Parts {
     const binary = await findNatsServer({ cacheDir: this.#home.binDir, log: this.#log });
     this.#log(`nats-server: ${binary.version} (${binary.source})`);
     const config = writeConfig(this.#home, this.#ports.nats, GATEWAY_ID);
-    const nats = this.#supervisor.add(
-      natsProcess(binary.path, config, this.#home, () => this.#provisioner.provision()),
-    );
+    const nats = this.#supervisor.add(natsProcess(binary.path, config, this.#home, () => this.#provision()));
     this.#nats = nats;
     await nats.start();
     this.#watchStore(nats);
   }
 
+  async #provision(): Promise<void> {
+    await this.#provisioner.provision();
+    this.#provisioned = this.#nats?.pid;
+  }
+
   /** A server whose files were taken away goes on in memory until it fails: it is started again instead. */
   #watchStore(nats: Supervised): void {
     const files = join(storeDir(this.#home), "jetstream");
-    // The process that was seen with its files: one that has just started may not have made them yet.
-    let whole: number | undefined;
     const timer = setInterval(() => {
-      const { pid } = nats;
-      if (pid !== undefined && existsSync(files)) whole = pid;
-      if (pid === undefined || pid !== whole || existsSync(files)) return;
-      whole = undefined;
+      // A server that has just started may not have made them yet: it has once its streams are there.
+      if (nats.pid === undefined || nats.pid !== this.#provisioned || existsSync(files)) return;
+      this.#provisioned = undefined;
       this.#log("nats: its files are gone; starting it again");
       void nats.restart().catch((error: Error) => this.#log(`nats: ${error.message}`));
     }, STORE_CHECK_MS).unref();
