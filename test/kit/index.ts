@@ -48,8 +48,15 @@ export async function bootPlatform(block: keyof typeof blocks, options: BootOpti
     portBase: blocks[block],
     ...options,
     log: process.env.SALLYPORT_TEST_VERBOSE ? console.error : () => {},
+  }).catch((error: unknown) => {
+    leave(home);
+    throw error;
   });
   return wrap(platform, home);
+}
+
+function leave(home: string): void {
+  if (!process.env.SALLYPORT_TEST_KEEP) rmSync(home, { recursive: true, force: true });
 }
 
 export function wrap(platform: Platform, home: string): TestPlatform {
@@ -73,7 +80,7 @@ export function wrap(platform: Platform, home: string): TestPlatform {
       }),
     async [Symbol.asyncDispose]() {
       await platform.stop();
-      if (!process.env.SALLYPORT_TEST_KEEP) rmSync(home, { recursive: true, force: true });
+      leave(home);
     },
   };
 }
