@@ -1,8 +1,9 @@
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { bootPlatform, model, type TestPlatform } from "../kit/index.ts";
@@ -114,9 +115,10 @@ test("editing only Rego flips them too", async ({ skip }) => {
   expect(swapped).not.toBe(source);
   writeFileSync(file, swapped);
   try {
-    execFileSync(process.execPath, [build, bundle], { stdio: "pipe", timeout: 300_000 });
+    // Not synchronously: connections to the platform close meanwhile, and this process must notice.
+    await promisify(execFile)(process.execPath, [build, bundle], { timeout: 300_000 });
   } catch (error) {
-    const said = String((error as { stderr?: Buffer }).stderr ?? "");
+    const said = String((error as { stderr?: string }).stderr ?? "");
     if (said.includes("opa was not found")) skip("opa can neither be found nor built here, so Rego cannot be compiled");
     throw new Error(said);
   }
