@@ -27,7 +27,7 @@ interface ImportOptions {
   engine: string;
   licence: string;
   contextTokens?: number;
-  card?: string;
+  card: string;
   digest?: string;
   remoteEndpoint?: string;
   remoteModel?: string;
@@ -44,9 +44,13 @@ export function addModelCommands(program: Command, act: Act): void {
     .requiredOption("--version <version>")
     .option("--tier <tier>", "policy tier", "small")
     .option("--engine <engine>", "llama (GGUF file) or remote (a server inside the chamber; no file)", "llama")
-    .option("--licence <licence>", "SPDX id", "")
-    .option("--context-tokens <n>", "context length", integer(1, 10_000_000))
-    .option("--card <file>", "model card (Markdown)")
+    .requiredOption("--licence <licence>", "SPDX id of the weights' licence")
+    .option(
+      "--context-tokens <n>",
+      "context length (of a GGUF file: what it was made for, at most 4096)",
+      integer(1, 10_000_000),
+    )
+    .requiredOption("--card <file>", "model card (Markdown): what it is for, and what not")
     .option("--digest <sha256>", "expected digest; for remote that of the weights as served", digest)
     .option("--remote-endpoint <name>", "remote: endpoint's name in the worker's configuration")
     .option("--remote-model <name>", "remote: model's name there");
@@ -110,7 +114,7 @@ async function importModel(context: Context, file: string | undefined, options: 
     licence: options.licence,
     tier: options.tier,
     contextTokens: options.contextTokens ?? 0,
-    card: options.card === undefined ? "" : readFileSync(options.card, "utf8"),
+    card: readFileSync(options.card, "utf8"),
     remoteEndpoint: options.remoteEndpoint ?? "",
     remoteModel: options.remoteModel ?? "",
   };

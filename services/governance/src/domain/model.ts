@@ -47,7 +47,8 @@ export function readMetadata(metadata: ModelMetadata): ModelFacts & { digest: st
   must(engine === "llama" || engine === "remote", "engine", "is llama or remote");
   must(/^[^\p{C}]{1,128}$/u.test(licence), "licence", "is missing or too long");
   must(/^[a-z0-9-]{1,32}$/.test(tier), "tier", "is a policy tier, such as small");
-  must(contextTokens >= 1 && contextTokens <= maxContextTokens, "context_tokens", "is 1 to 1048576");
+  must(contextTokens <= maxContextTokens, "context_tokens", "is 1 to 1048576");
+  must(contextTokens >= 1 || engine === "llama", "context_tokens", "of a remote model is needed");
   must(card.length > 0 && card.length <= maxCardCharacters, "card", "is a text of at most 100000 characters");
   must(digest === "" || digestForm.test(digest), "digest", "is 64 lower-case hex digits");
   const remote = engine === "remote";

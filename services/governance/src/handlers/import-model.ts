@@ -7,6 +7,9 @@ import { type ModelFacts, type ModelState, type RegisteredModel, readMetadata } 
 import { auditEvent } from "../events.ts";
 import { modelView } from "../views.ts";
 
+/** Without a word on it a model gets what it was made for, and at most this much: context takes memory. */
+const defaultContextTokens = 4_096;
+
 /** The file's bytes arrive, and nothing is approved by it. */
 export async function importModel(
   context: Context,
@@ -74,12 +77,13 @@ async function receive(
         details: { field: "context_tokens" },
       });
     }
-    return { digest, sizeBytes };
+    const contextTokens = metadata.contextTokens || Math.min(trained ?? defaultContextTokens, defaultContextTokens);
+    return { digest, sizeBytes, contextTokens };
   }
   // A remote model's weights are where it is served: only their digest is registered.
   for await (const _ of chunks)
     throw new AppError("INVALID_ARGUMENT", "a remote model has no file here", { reason: "CHUNK_UNEXPECTED" });
-  return { digest: metadata.digest, sizeBytes: 0 };
+  return { digest: metadata.digest, sizeBytes: 0, contextTokens: metadata.contextTokens };
 }
 
 /** Before gigabytes are sent in vain. */

@@ -57,6 +57,8 @@ export type ModelMetadata = Message<"sallyport.governance.v1.ModelMetadata"> & {
   tier: string;
 
   /**
+   * 0, for a GGUF file: what the model was made for, at most 4096.
+   *
    * @generated from field: uint32 context_tokens = 7;
    */
   contextTokens: number;
