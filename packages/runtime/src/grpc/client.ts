@@ -152,9 +152,9 @@ async function sendAll(
   });
 }
 
-function prepare({ deadlineMs, bearer, traceparent }: CallOptions): [Metadata, GrpcCallOptions] {
+function prepare({ deadlineMs, bearer, traceparent, waitForReady }: CallOptions): [Metadata, GrpcCallOptions] {
   if (!(deadlineMs > 0)) throw new RangeError("deadlineMs must be positive");
-  const metadata = new Metadata();
+  const metadata = new Metadata({ waitForReady: waitForReady ?? false });
   if (bearer !== undefined) metadata.set("authorization", `Bearer ${bearer}`);
   if (traceparent !== undefined) metadata.set("traceparent", traceparent);
   return [metadata, { deadline: Date.now() + deadlineMs }];

@@ -39,6 +39,8 @@ export interface CallOptions {
   /** Access token, sent as `authorization: Bearer …`. */
   bearer?: string;
   traceparent?: string;
+  /** Wait, within the deadline, for a neighbour that is being started again, instead of failing at once. */
+  waitForReady?: boolean;
 }
 
 type ClientMethod<M extends DescMethod> = M["methodKind"] extends "unary"

@@ -45,7 +45,7 @@ export async function askDoor1(context: Context, question: Door1Question): Promi
         modelDigest: model.digest,
         modelTier: model.tier,
       },
-      { deadlineMs: context.limits.door1DeadlineMs, signal },
+      { deadlineMs: context.limits.door1DeadlineMs, signal, waitForReady: true },
     )
     .catch((error: unknown) => {
       if (signal.aborted) throw error;

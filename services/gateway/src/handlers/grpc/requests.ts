@@ -48,7 +48,7 @@ export async function getReceipt(context: Context, identity: CallerIdentity, req
   }
   const { record, proof } = await context.receipts.getReceipt(
     { requestId: row.id },
-    { deadlineMs: context.limits.door1DeadlineMs, signal },
+    { deadlineMs: context.limits.door1DeadlineMs, signal, waitForReady: true },
   );
   return { record, proof };
 }

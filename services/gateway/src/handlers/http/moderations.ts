@@ -30,7 +30,7 @@ export async function handleModerations(context: Context, request: FastifyReques
   const modality = body.modality === "image_prompt" ? TextModality.IMAGE_PROMPT : TextModality.TEXT;
   const question = { identity: { ...identity, groups: [...identity.groups] }, texts, modality };
   const { judgements, policyDigest } = await context.door1
-    .judgeTexts(question, { deadlineMs: context.limits.door1DeadlineMs })
+    .judgeTexts(question, { deadlineMs: context.limits.door1DeadlineMs, waitForReady: true })
     .catch((error: unknown) => {
       throw refusal(error);
     });
