@@ -304,6 +304,20 @@ export const buckets = {
     readers: ["gateway", "inference-worker", "post-moderator"],
     maxValueBytes: mebibyte,
   },
+  /** Keys `active` (governance) and `break-glass` (an operator's own key and bus identity): what is paused or banned. */
+  switches: {
+    name: "switches",
+    writer: "governance",
+    readers: ["gateway", "pre-moderator", "inference-worker", "post-moderator", "watermarker", "governance"],
+    maxValueBytes: mebibyte,
+  },
+  /** Keys `tokens-<0 to 7>` and `certificates`: API tokens (hashed) and client certificates that are believed. */
+  credentials: {
+    name: "credentials",
+    writer: "governance",
+    readers: ["gateway"],
+    maxValueBytes: mebibyte,
+  },
 } as const satisfies Record<
   string,
   { name: string; writer: ServiceName; readers: readonly ServiceName[]; maxValueBytes: number }
