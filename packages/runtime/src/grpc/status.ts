@@ -4,7 +4,7 @@ import { anyPack, anyUnpack } from "@bufbuild/protobuf/wkt";
 import { Metadata, type ServiceError, type StatusObject } from "@grpc/grpc-js";
 import { type ErrorInfo, ErrorInfoSchema } from "@sallyport/proto/google/rpc/error_details";
 import { StatusSchema } from "@sallyport/proto/google/rpc/status";
-import { AppError, codeOfGrpcStatus, isErrorCode, toGrpcStatus } from "../errors.ts";
+import { AppError, codeOfGrpcStatus, type ErrorCode, isErrorCode, toGrpcStatus } from "../errors.ts";
 
 export const errorDomain = "sallyport";
 const detailsKey = "grpc-status-details-bin";
@@ -22,14 +22,24 @@ export function encodeStatus(error: unknown): StatusObject {
   return { code, details: message, metadata };
 }
 
-/** What a client's call failed with. Without our ErrorInfo the code comes from the status number alone. */
+/**
+ * What a client's call failed with. Without our ErrorInfo the code comes from the status number alone, and the text is
+ * ours: that of grpc-js or of a proxy names hosts, ports and certificates, and an error may be passed on to a caller.
+ */
 export function decodeStatus(error: ServiceError): AppError {
   const info = errorInfoOf(error.metadata);
   const { code: innerCode, ...details } = info?.metadata ?? {};
   const code = isErrorCode(innerCode) ? innerCode : codeOfGrpcStatus(error.code);
-  const message = error.details || "the call failed";
+  const message = (info && error.details) || foreignMessages[code] || "the call failed";
   return new AppError(code, message, { reason: info?.reason || code, details, cause: error });
 }
+
+const foreignMessages: Readonly<Partial<Record<ErrorCode, string>>> = {
+  UNAVAILABLE: "a part of the platform cannot be reached; try again",
+  DEADLINE_EXCEEDED: "it took too long; try again",
+  CANCELLED: "it was cancelled",
+  RESOURCE_EXHAUSTED: "it is over a limit: send less, or try again later",
+};
 
 function errorInfoOf(metadata: Metadata | undefined): ErrorInfo | undefined {
   const [bytes] = metadata?.get(detailsKey) ?? [];
