@@ -1,3 +1,4 @@
+export * from "./api-token.ts";
 export * from "./bus/index.ts";
 export * from "./clock.ts";
 export * from "./db/index.ts";
