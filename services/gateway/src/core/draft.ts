@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type RequestSecret, saltedDigest, seal, wrapSecret } from "@sallyport/attestation";
 import { JobSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
-import type { CallerIdentity, TraceParent } from "@sallyport/runtime";
+import { type CallerIdentity, formatTraceparent, type TraceParent } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import type { RequestRow } from "../db/ledger.ts";
 import type { ServedModel } from "../domain/manifest.ts";
@@ -48,6 +48,7 @@ export async function draftRow(context: Context, draft: Draft): Promise<RequestR
     clientReference: draft.clientReference,
     idempotencyKey: idempotencyKey || null,
     traceId: draft.trace.traceId,
+    traceparent: formatTraceparent(draft.trace),
     sentDigest: saltedDigest(secret.salt, bytes),
     requestDigest: saltedDigest(secret.salt, verdict.content),
     secretGateway: jweOf("gateway"),

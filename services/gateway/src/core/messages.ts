@@ -19,6 +19,7 @@ export function jobMessage(row: RequestRow): OutboxMessage {
     schema: JobSchema,
     message: job,
     confirm: false,
+    traceparent: row.traceparent,
   };
 }
 
@@ -50,6 +51,7 @@ export function heldMessage(row: RequestRow, held: HeldFacts): OutboxMessage {
     schema: HeldItemSchema,
     message,
     confirm: true,
+    traceparent: row.traceparent,
   };
 }
 

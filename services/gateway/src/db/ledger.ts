@@ -18,6 +18,8 @@ export interface RequestRow {
   clientReference: string;
   idempotencyKey: string | null;
   traceId: string;
+  /** W3C Trace Context of the call that brought it: what happens to it later belongs to that trace. */
+  traceparent: string;
   sentDigest: string;
   requestDigest: string;
   secretGateway: string;
@@ -56,6 +58,7 @@ const columns: Readonly<Record<keyof RequestRow, string>> = {
   clientReference: "client_reference",
   idempotencyKey: "idempotency_key",
   traceId: "trace_id",
+  traceparent: "traceparent",
   sentDigest: "sent_digest",
   requestDigest: "request_digest",
   secretGateway: "secret_gateway",
