@@ -28,11 +28,13 @@ export { canonicalBytes, type Json, parseCanonical } from "./json.ts";
 export { type Link, type LinkContext, type LinkExpectation, type Place, verifyLink } from "./link.ts";
 export { recipientKid, unwrapSecret, type WrappedSecret, wrapSecret } from "./secrets.ts";
 export {
+  BREAK_GLASS,
   MAX_STATE_BYTES,
   STATE_PAYLOAD_TYPE,
   type StateExpectation,
   type StateValue,
   signState,
+  stateStage,
   verifyState,
 } from "./state.ts";
 export {

@@ -3,6 +3,7 @@ import { AttestationError } from "./errors.ts";
 import { canonicalBytes, type Json, parseCanonical } from "./json.ts";
 import { instant, integer, object, type Reader, text } from "./readers.ts";
 import { CLOCK_SKEW_MS, type TrustBundle } from "./trust.ts";
+import type { KeyStage } from "./vocabulary.ts";
 
 export const STATE_PAYLOAD_TYPE = "application/vnd.sallyport.state+json";
 /** In base64 this stays under the 1 MiB that NATS takes by default. */
@@ -21,6 +22,14 @@ const state = object({
 /** One value of a watched bucket. `version` starts at 1 and only grows; `issuedAt` is UTC with milliseconds. */
 export type StateValue = ReturnType<typeof state>;
 
+/** The one value that governance does not sign: an operator can stop the platform while governance is down. */
+export const BREAK_GLASS = Object.freeze({ bucket: "switches", key: "break-glass" });
+
+/** Which stage's key speaks for a key of a bucket: the break-glass key for its one value, governance for all others. */
+export function stateStage({ bucket, key }: { bucket: string; key: string }): Extract<KeyStage, "state" | "switch"> {
+  return bucket === BREAK_GLASS.bucket && key === BREAK_GLASS.key ? "switch" : "state";
+}
+
 export interface StateExpectation {
   bucket: string;
   key: string;
@@ -29,10 +38,10 @@ export interface StateExpectation {
   now: Date;
 }
 
-/** Throws WRONG_STAGE for a key of another stage, FIELD_INVALID or PAYLOAD_TOO_LARGE. */
+/** Throws WRONG_STAGE for a key of another stage than `stateStage`, FIELD_INVALID or PAYLOAD_TOO_LARGE. */
 export function signState(signer: Signer, value: StateValue): Envelope {
-  if (signer.stage !== "state") {
-    throw new AttestationError("WRONG_STAGE", `a ${signer.stage} key does not sign state`);
+  if (signer.stage !== stateStage(value)) {
+    throw new AttestationError("WRONG_STAGE", `a ${signer.stage} key does not sign this state`);
   }
   const payload = canonicalBytes(value);
   state(parseCanonical(payload), "");
@@ -48,7 +57,7 @@ export function verifyState(envelope: Envelope, trust: TrustBundle, expected: St
   const resolve = (keyid: string) => trust.key(keyid);
   const verified = verifyEnvelope(envelope, STATE_PAYLOAD_TYPE, resolve, MAX_STATE_BYTES);
   const found = state(parseCanonical(verified.payload), "");
-  trust.keyFor(verified.keyid, "state", new Date(found.issuedAt));
+  trust.keyFor(verified.keyid, stateStage(found), new Date(found.issuedAt));
   if (Date.parse(found.issuedAt) > expected.now.getTime() + CLOCK_SKEW_MS) {
     throw new AttestationError("NOT_YET_VALID", "the value was issued in the future");
   }

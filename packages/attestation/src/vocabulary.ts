@@ -2,8 +2,8 @@
 export const STAGES = ["door1", "worker", "watermarker", "door2", "review", "countersign"] as const;
 export type Stage = (typeof STAGES)[number];
 
-/** What a key may be appointed for: a stage, or signing governance's state values. */
-export const KEY_STAGES = [...STAGES, "state"] as const;
+/** What a key may be appointed for: a stage, governance's state values, or the operator's break-glass switches alone. */
+export const KEY_STAGES = [...STAGES, "state", "switch"] as const;
 export type KeyStage = (typeof KEY_STAGES)[number];
 
 export const DECISIONS = ["allow", "deny", "hold", "sanitise", "claim"] as const;
@@ -104,4 +104,5 @@ export const ROLES: readonly (readonly KeyStage[])[] = [
   ["watermarker"],
   ["door2", "countersign"],
   ["review", "state"],
+  ["switch"],
 ];

@@ -32,6 +32,7 @@ const OWNERS: Record<KeyStage, string> = {
   countersign: "post-moderator",
   review: "governance",
   state: "governance",
+  switch: "operator",
 };
 
 export function sha(text: string): string {

@@ -59,6 +59,8 @@ describe("trust bundle", () => {
     ["a key twice", { keys: [door1, door1] }, "TRUST_INVALID"],
     ["one key for both doors", withKey({ stages: ["door1", "door2"] }), "TRUST_INVALID"],
     ["one key for review and countersignature", withKey({ stages: ["review", "countersign"] }), "TRUST_INVALID"],
+    ["one key for governance's state and break-glass", withKey({ stages: ["state", "switch"] }), "TRUST_INVALID"],
+    ["one key for review and break-glass", withKey({ stages: ["review", "switch"] }), "TRUST_INVALID"],
     ["one service for both doors", { keys: contents.keys.map((key) => ({ ...key, service: "one" })) }, "TRUST_INVALID"],
     ["a key whose time ends before it begins", withKey({ notAfter: door1.notBefore }), "TRUST_INVALID"],
     ["no keys", { keys: [] }, "FIELD_INVALID"],
@@ -118,5 +120,47 @@ describe("signed state", () => {
     const forged = { ...envelope, payload: envelope.payload.map((byte, i) => (i === 20 ? byte ^ 1 : byte)) };
     expect(verify({}, forged)).toThrow(refused("BAD_SIGNATURE"));
     expect(() => signState(world.signers.door1, value)).toThrow(refused("WRONG_STAGE"));
+  });
+});
+
+describe("break-glass", () => {
+  const place = { bucket: "switches", key: "break-glass" };
+  const value = { ...place, version: 1, value: { switches: [] }, issuedAt: after(0) };
+  const expected = { ...place, minVersion: 1, now: NOW };
+  const { state, switch: operator } = world.signers;
+
+  test("is the operator's own: its key signs it, governance's key does not", () => {
+    expect(verifyState(signState(operator, value), trust, expected)).toEqual(value);
+    expect(() => signState(state, value)).toThrow(refused("WRONG_STAGE"));
+    const claimed = signState({ ...state, stage: "switch" }, value);
+    expect(() => verifyState(claimed, trust, expected)).toThrow(refused("WRONG_STAGE"));
+  });
+
+  test.each([
+    ["the switches of governance", "switches", "active"],
+    ["the policy", "policy", "active"],
+    ["the models", "models", "manifest"],
+    ["the API tokens", "credentials", "tokens-0"],
+    ["the certificates", "credentials", "certificates"],
+    ["a key of that name elsewhere", "policy", "break-glass"],
+    ["a key beside it", "switches", "break-glass.2"],
+  ])("key signs nothing else: not %s", (_, bucket, key) => {
+    const other = { ...value, bucket, key };
+    expect(() => signState(operator, other)).toThrow(refused("WRONG_STAGE"));
+    const forged = signState({ ...operator, stage: "state" }, other);
+    expect(() => verifyState(forged, trust, { ...expected, bucket, key })).toThrow(refused("WRONG_STAGE"));
+    expect(verifyState(signState(state, other), trust, { ...expected, bucket, key })).toEqual(other);
+  });
+
+  test("of a retired key, a strange key, or put in another place is refused", () => {
+    const { switch: retired } = world.retired;
+    const { switch: stranger } = world.strangers;
+    expect(() => verifyState(signState(retired, value), trust, expected)).toThrow(refused("KEY_NOT_VALID"));
+    expect(() => verifyState(signState(stranger, value), trust, expected)).toThrow(refused("UNKNOWN_KEY"));
+    const moved = { ...expected, key: "active" };
+    expect(() => verifyState(signState(operator, value), trust, moved)).toThrow(refused("STATE_MISMATCH"));
+    expect(() => verifyState(signState(operator, value), trust, { ...expected, minVersion: 2 })).toThrow(
+      refused("STATE_ROLLBACK"),
+    );
   });
 });

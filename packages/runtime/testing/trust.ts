@@ -14,16 +14,20 @@ import {
 import type { ServiceName } from "@sallyport/proto/subjects";
 
 /** Which service signs which stages, as in a real installation. */
-const signing: readonly (readonly [ServiceName, readonly KeyStage[]])[] = [
+const signing: readonly (readonly [ServiceName | "operator", readonly KeyStage[]])[] = [
   ["pre-moderator", ["door1"]],
   ["inference-worker", ["worker"]],
   ["watermarker", ["watermarker"]],
   ["post-moderator", ["door2", "countersign"]],
   ["governance", ["review", "state"]],
+  ["operator", ["switch"]],
 ];
 const wrappedTo: readonly ServiceName[] = ["inference-worker", "post-moderator", "audit", "gateway"];
 
-/** Fresh keys of every service and a bundle that appoints them, valid for a day on either side of now. */
+/**
+ * Fresh keys of every service and of the operator (break-glass), and a bundle that appoints them, valid for a day on
+ * either side of now.
+ */
 export interface TestTrust {
   readonly trust: TrustBundle;
   signer(stage: KeyStage): Signer;
