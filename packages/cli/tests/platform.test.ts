@@ -47,6 +47,7 @@ const generation: Handlers<typeof GenerationService> = {
     };
   },
   listModels: async () => ({ models: [{ name: "pilot", version: "1", digest: "d" }] }),
+  moderateTexts: async () => ({}),
 };
 const audit: Handlers<typeof AuditService> = {
   getRecord: async ({ key }, { bearer }) => {

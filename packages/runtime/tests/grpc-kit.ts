@@ -28,6 +28,7 @@ export function startServer(
     cancelRequest: unused,
     getReceipt: unused,
     listModels: unused,
+    moderateTexts: unused,
     ...methods,
   };
   const models: Handlers<typeof ModelService> = {

@@ -15,6 +15,7 @@ import { checkRequestId } from "./domain/content.ts";
 import { applyDecision } from "./handlers/bus/apply-decision.ts";
 import { applyVerdict } from "./handlers/bus/apply-verdict.ts";
 import { handleChat } from "./handlers/grpc/chat.ts";
+import { moderateTexts } from "./handlers/grpc/moderate-texts.ts";
 import { cancelRequest, getReceipt, getRequest, models } from "./handlers/grpc/requests.ts";
 import { serveHttp } from "./handlers/http/server.ts";
 
@@ -81,6 +82,7 @@ function serveGrpc(context: Context) {
           getReceipt: async ({ requestId }, { bearer, signal }) =>
             getReceipt(context, await tokens.verify(bearer), requestId, signal),
           listModels: async (_, { bearer }) => ({ models: models(context, await tokens.verify(bearer)) }),
+          moderateTexts: (request, call) => moderateTexts(context, request, call),
         },
       },
     ],

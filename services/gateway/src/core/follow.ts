@@ -64,8 +64,9 @@ async function readLedger({ db, runs, requestId }: FollowOptions, from: number) 
   });
   if (!whole) return { row, windows: await runs.openWindows(row, stored, from) };
   // A person released the whole: whoever comes back for it gets that, not the parts that had gone out before the hold.
-  const { attempt, content, release } = await whole();
-  return { row, windows: [{ attempt, index: 0, content, ticket: release.countersign }] };
+  const { attempt, content, release, chain } = await whole();
+  const { hold, review, countersign } = release;
+  return { row, windows: [{ attempt, index: 0, content, ticket: countersign, chain: { ...chain, hold, review } }] };
 }
 
 function unknown(requestId: string): AppError {

@@ -1,6 +1,7 @@
 /** Hands what was committed to the callers that wait for it in this process. Only a hint: a follower that hears nothing reads the ledger. */
 import type { Envelope } from "@sallyport/attestation";
 import type { RequestRow } from "../db/ledger.ts";
+import type { Chain } from "./chain.ts";
 
 export interface ReleasedWindow {
   attempt: number;
@@ -8,6 +9,8 @@ export interface ReleasedWindow {
   /** Exactly the bytes that the ticket is over. */
   content: Uint8Array;
   ticket: Envelope;
+  /** With the first window. A person's release of the whole brings its hold and review as well. */
+  chain?: Chain & { readonly hold?: Envelope; readonly review?: Envelope };
 }
 
 export type LiveEvent = { window: ReleasedWindow } | { row: RequestRow };

@@ -5,7 +5,8 @@ import type { Context } from "../context.ts";
 import { findHold } from "../db/holds.ts";
 import type { RequestRow } from "../db/ledger.ts";
 import { listWindows } from "../db/windows.ts";
-import { readEnvelope, readJob } from "./messages.ts";
+import { type Chain, chainOf } from "./chain.ts";
+import { readEnvelope } from "./messages.ts";
 import type { Runs } from "./runs.ts";
 
 export interface Output {
@@ -20,6 +21,7 @@ export interface HeldOutput {
   /** Serialised WindowContent: the whole output. */
   readonly content: Uint8Array;
   readonly release: { readonly hold: Envelope; readonly review: Envelope; readonly countersign: Envelope };
+  readonly chain: Chain;
 }
 
 /** What a person released of a request, or undefined. The returned function opens and verifies it, outside the transaction. */
@@ -39,7 +41,8 @@ export async function readHeldOutput(
     const { verifier } = await runs.verifierOf(row);
     verifier.heldOutput(...envelopes, content);
     const [hold, reviewed, countersigned] = envelopes;
-    return { attempt, content, release: { hold, review: reviewed, countersign: countersigned } };
+    const release = { hold, review: reviewed, countersign: countersigned };
+    return { attempt, content, release, chain: chainOf(row, secret.salt) };
   };
 }
 
@@ -49,17 +52,8 @@ export async function readOutput({ db, runs }: Context, row: RequestRow): Promis
     whole: await readHeldOutput(tx, runs, row),
   }));
   const secret = await runs.secretOf(row);
-  const { door1, review, countersign } = readJob(row).admission!;
-  const ticket = {
-    requestId: row.id,
-    tenant: row.tenant,
-    attempt: row.attempt,
-    modality: "text" as const,
-    salt: secret.salt,
-    requestDigest: row.requestDigest,
-    admission: [door1!, ...(review && countersign ? [review, countersign] : [])],
-    claim: readEnvelope(row.claim!),
-  };
+  const about = { requestId: row.id, attempt: row.attempt, modality: "text" as const };
+  const ticket = { ...about, ...chainOf(row, secret.salt) };
   if (whole) {
     const { content, release } = await whole();
     const held = { ...release, content };

@@ -16,6 +16,7 @@ import type { Clock, Db } from "@sallyport/runtime";
 import { findRequest, type RequestRow } from "../db/ledger.ts";
 import { listWindows, type WindowRow } from "../db/windows.ts";
 import { isJudgedNow } from "../domain/request-state.ts";
+import { chainOf } from "./chain.ts";
 import type { ReleasedWindow } from "./live.ts";
 import { readEnvelope, readJob } from "./messages.ts";
 
@@ -116,7 +117,7 @@ export class Runs {
       const content = open(secret, { requestId: row.id, kind: "verdict", attempt, index }, sealed);
       const release = readEnvelope(envelope);
       run.verifier.window(release, content);
-      return { attempt, index, content, ticket: release };
+      return { attempt, index, content, ticket: release, ...(index === 0 && { chain: chainOf(row, secret.salt) }) };
     });
     run.next = opened.length;
     if (then !== "issue") {

@@ -8,13 +8,15 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Envelope, Finding } from "../../attestation/v1/attestation_pb.ts";
 import { file_sallyport_attestation_v1_attestation } from "../../attestation/v1/attestation_pb.ts";
+import type { TextJudgement, TextModality } from "../../moderation/v1/moderation_pb.ts";
+import { file_sallyport_moderation_v1_moderation } from "../../moderation/v1/moderation_pb.ts";
 import type { Message as Message$1, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file sallyport/generation/v1/generation.proto.
  */
 export const file_sallyport_generation_v1_generation: GenFile = /*@__PURE__*/
-  fileDesc("CihzYWxseXBvcnQvZ2VuZXJhdGlvbi92MS9nZW5lcmF0aW9uLnByb3RvEhdzYWxseXBvcnQuZ2VuZXJhdGlvbi52MSKEAQoHTWVzc2FnZRIrCgRyb2xlGAEgASgOMh0uc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuUm9sZRIPCgdjb250ZW50GAIgASgJEgwKBG5hbWUYAyABKAkSLQoFdHJ1c3QYBCABKA4yHi5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5UcnVzdCKaAgoKUGFyYW1ldGVycxISCgptYXhfdG9rZW5zGAEgASgNEhgKC3RlbXBlcmF0dXJlGAIgASgBSACIAQESEgoFdG9wX3AYAyABKAFIAYgBARISCgV0b3BfaxgEIAEoDUgCiAEBEhEKBHNlZWQYBSABKARIA4gBARIMCgRzdG9wGAYgAygJEh0KEHByZXNlbmNlX3BlbmFsdHkYByABKAFIBIgBARIeChFmcmVxdWVuY3lfcGVuYWx0eRgIIAEoAUgFiAEBQg4KDF90ZW1wZXJhdHVyZUIICgZfdG9wX3BCCAoGX3RvcF9rQgcKBV9zZWVkQhMKEV9wcmVzZW5jZV9wZW5hbHR5QhQKEl9mcmVxdWVuY3lfcGVuYWx0eSKJAQoLQ2hhdENvbnRlbnQSDQoFbW9kZWwYASABKAkSMgoIbWVzc2FnZXMYAiADKAsyIC5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5NZXNzYWdlEjcKCnBhcmFtZXRlcnMYAyABKAsyIy5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5QYXJhbWV0ZXJzIncKC0NoYXRSZXF1ZXN0EjUKB2NvbnRlbnQYASABKAsyJC5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5DaGF0Q29udGVudBIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSGAoQY2xpZW50X3JlZmVyZW5jZRgDIAEoCSI5CgVVc2FnZRIVCg1wcm9tcHRfdG9rZW5zGAEgASgNEhkKEWNvbXBsZXRpb25fdG9rZW5zGAIgASgNIp0BCg1XaW5kb3dDb250ZW50EgwKBHRleHQYASABKAkSPAoNZmluaXNoX3JlYXNvbhgCIAEoDjIlLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLkZpbmlzaFJlYXNvbhItCgV1c2FnZRgDIAEoCzIeLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLlVzYWdlEhEKCXNhbml0aXNlZBgEIAEoCCK2AQoMQ2hhdFJlc3BvbnNlEjUKCGFjY2VwdGVkGAEgASgLMiEuc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuQWNjZXB0ZWRIABIxCgZ3aW5kb3cYAiABKAsyHy5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5XaW5kb3dIABIzCgdvdXRjb21lGAMgASgLMiAuc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuT3V0Y29tZUgAQgcKBWV2ZW50InMKCEFjY2VwdGVkEhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkSFAoMbW9kZWxfZGlnZXN0GAMgASgJEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIm0KBldpbmRvdxINCgVpbmRleBgBIAEoDRIPCgdhdHRlbXB0GAIgASgNEg8KB2NvbnRlbnQYAyABKAwSMgoGdGlja2V0GAQgASgLMiIuc2FsbHlwb3J0LmF0dGVzdGF0aW9uLnYxLkVudmVsb3BlItEBCgdPdXRjb21lEhIKCnJlcXVlc3RfaWQYASABKAkSNAoFc3RhdGUYAiABKA4yJS5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5SZXF1ZXN0U3RhdGUSDAoEY29kZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEjMKCGZpbmRpbmdzGAUgAygLMiEuc2FsbHlwb3J0LmF0dGVzdGF0aW9uLnYxLkZpbmRpbmcSEQoJbGVhZl9oYXNoGAYgASgJEhUKDXBvbGljeV9kaWdlc3QYByABKAkiJwoRR2V0UmVxdWVzdFJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCSLHAgoSR2V0UmVxdWVzdFJlc3BvbnNlEjEKB291dGNvbWUYASABKAsyIC5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5PdXRjb21lEg0KBW1vZGVsGAIgASgJEhQKDG1vZGVsX2RpZ2VzdBgDIAEoCRIuCgpjcmVhdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPaG9sZF9leHBpcmVzX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI2CgZvdXRwdXQYByADKAsyJi5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5XaW5kb3dDb250ZW50Eg4KBnRpY2tldBgIIAEoDCIqChRDYW5jZWxSZXF1ZXN0UmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJIkoKFUNhbmNlbFJlcXVlc3RSZXNwb25zZRIxCgdvdXRjb21lGAEgASgLMiAuc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuT3V0Y29tZSInChFHZXRSZWNlaXB0UmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJIjMKEkdldFJlY2VpcHRSZXNwb25zZRIOCgZyZWNvcmQYASABKAwSDQoFcHJvb2YYAiABKAkiEwoRTGlzdE1vZGVsc1JlcXVlc3QiRAoSTGlzdE1vZGVsc1Jlc3BvbnNlEi4KBm1vZGVscxgBIAMoCzIeLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLk1vZGVsIp0BCgVNb2RlbBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDgoGZGlnZXN0GAMgASgJEg4KBmVuZ2luZRgEIAEoCRIWCg5jb250ZXh0X3Rva2VucxgFIAEoDRIMCgR0aWVyGAYgASgJEi8KC2FwcHJvdmVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpfCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1NZU1RFTRABEg0KCVJPTEVfVVNFUhACEhIKDlJPTEVfQVNTSVNUQU5UEAMSDQoJUk9MRV9UT09MEAQqRQoFVHJ1c3QSFQoRVFJVU1RfVU5TUEVDSUZJRUQQABIQCgxUUlVTVF9DQUxMRVIQARITCg9UUlVTVF9VTlRSVVNURUQQAiroAQoMUmVxdWVzdFN0YXRlEh0KGVJFUVVFU1RfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRSRVFVRVNUX1NUQVRFX1FVRVVFRBABEhkKFVJFUVVFU1RfU1RBVEVfUlVOTklORxACEhYKElJFUVVFU1RfU1RBVEVfSEVMRBADEhoKFlJFUVVFU1RfU1RBVEVfUkVMRUFTRUQQBBIZChVSRVFVRVNUX1NUQVRFX0JMT0NLRUQQBRIYChRSRVFVRVNUX1NUQVRFX0ZBSUxFRBAGEhsKF1JFUVVFU1RfU1RBVEVfQ0FOQ0VMTEVEEAcqXwoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBACMo8EChFHZW5lcmF0aW9uU2VydmljZRJVCgRDaGF0EiQuc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuQ2hhdFJlcXVlc3QaJS5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5DaGF0UmVzcG9uc2UwARJlCgpHZXRSZXF1ZXN0Eiouc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuR2V0UmVxdWVzdFJlcXVlc3QaKy5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5HZXRSZXF1ZXN0UmVzcG9uc2USbgoNQ2FuY2VsUmVxdWVzdBItLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLkNhbmNlbFJlcXVlc3RSZXF1ZXN0Gi4uc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuQ2FuY2VsUmVxdWVzdFJlc3BvbnNlEmUKCkdldFJlY2VpcHQSKi5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5HZXRSZWNlaXB0UmVxdWVzdBorLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLkdldFJlY2VpcHRSZXNwb25zZRJlCgpMaXN0TW9kZWxzEiouc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuTGlzdE1vZGVsc1JlcXVlc3QaKy5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5MaXN0TW9kZWxzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_sallyport_attestation_v1_attestation]);
+  fileDesc("CihzYWxseXBvcnQvZ2VuZXJhdGlvbi92MS9nZW5lcmF0aW9uLnByb3RvEhdzYWxseXBvcnQuZ2VuZXJhdGlvbi52MSKEAQoHTWVzc2FnZRIrCgRyb2xlGAEgASgOMh0uc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuUm9sZRIPCgdjb250ZW50GAIgASgJEgwKBG5hbWUYAyABKAkSLQoFdHJ1c3QYBCABKA4yHi5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5UcnVzdCKaAgoKUGFyYW1ldGVycxISCgptYXhfdG9rZW5zGAEgASgNEhgKC3RlbXBlcmF0dXJlGAIgASgBSACIAQESEgoFdG9wX3AYAyABKAFIAYgBARISCgV0b3BfaxgEIAEoDUgCiAEBEhEKBHNlZWQYBSABKARIA4gBARIMCgRzdG9wGAYgAygJEh0KEHByZXNlbmNlX3BlbmFsdHkYByABKAFIBIgBARIeChFmcmVxdWVuY3lfcGVuYWx0eRgIIAEoAUgFiAEBQg4KDF90ZW1wZXJhdHVyZUIICgZfdG9wX3BCCAoGX3RvcF9rQgcKBV9zZWVkQhMKEV9wcmVzZW5jZV9wZW5hbHR5QhQKEl9mcmVxdWVuY3lfcGVuYWx0eSKJAQoLQ2hhdENvbnRlbnQSDQoFbW9kZWwYASABKAkSMgoIbWVzc2FnZXMYAiADKAsyIC5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5NZXNzYWdlEjcKCnBhcmFtZXRlcnMYAyABKAsyIy5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5QYXJhbWV0ZXJzIncKC0NoYXRSZXF1ZXN0EjUKB2NvbnRlbnQYASABKAsyJC5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5DaGF0Q29udGVudBIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSGAoQY2xpZW50X3JlZmVyZW5jZRgDIAEoCSI5CgVVc2FnZRIVCg1wcm9tcHRfdG9rZW5zGAEgASgNEhkKEWNvbXBsZXRpb25fdG9rZW5zGAIgASgNIp0BCg1XaW5kb3dDb250ZW50EgwKBHRleHQYASABKAkSPAoNZmluaXNoX3JlYXNvbhgCIAEoDjIlLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLkZpbmlzaFJlYXNvbhItCgV1c2FnZRgDIAEoCzIeLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLlVzYWdlEhEKCXNhbml0aXNlZBgEIAEoCCK2AQoMQ2hhdFJlc3BvbnNlEjUKCGFjY2VwdGVkGAEgASgLMiEuc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuQWNjZXB0ZWRIABIxCgZ3aW5kb3cYAiABKAsyHy5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5XaW5kb3dIABIzCgdvdXRjb21lGAMgASgLMiAuc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuT3V0Y29tZUgAQgcKBWV2ZW50InMKCEFjY2VwdGVkEhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkSFAoMbW9kZWxfZGlnZXN0GAMgASgJEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpwBCgZXaW5kb3cSDQoFaW5kZXgYASABKA0SDwoHYXR0ZW1wdBgCIAEoDRIPCgdjb250ZW50GAMgASgMEjIKBnRpY2tldBgEIAEoCzIiLnNhbGx5cG9ydC5hdHRlc3RhdGlvbi52MS5FbnZlbG9wZRItCgVjaGFpbhgFIAEoCzIeLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLkNoYWluIo0CCgVDaGFpbhIOCgZ0ZW5hbnQYASABKAkSDAoEc2FsdBgCIAEoDBIWCg5yZXF1ZXN0X2RpZ2VzdBgDIAEoCRI1CglhZG1pc3Npb24YBCADKAsyIi5zYWxseXBvcnQuYXR0ZXN0YXRpb24udjEuRW52ZWxvcGUSMQoFY2xhaW0YBSABKAsyIi5zYWxseXBvcnQuYXR0ZXN0YXRpb24udjEuRW52ZWxvcGUSMAoEaG9sZBgGIAEoCzIiLnNhbGx5cG9ydC5hdHRlc3RhdGlvbi52MS5FbnZlbG9wZRIyCgZyZXZpZXcYByABKAsyIi5zYWxseXBvcnQuYXR0ZXN0YXRpb24udjEuRW52ZWxvcGUi0QEKB091dGNvbWUSEgoKcmVxdWVzdF9pZBgBIAEoCRI0CgVzdGF0ZRgCIAEoDjIlLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLlJlcXVlc3RTdGF0ZRIMCgRjb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkSMwoIZmluZGluZ3MYBSADKAsyIS5zYWxseXBvcnQuYXR0ZXN0YXRpb24udjEuRmluZGluZxIRCglsZWFmX2hhc2gYBiABKAkSFQoNcG9saWN5X2RpZ2VzdBgHIAEoCSInChFHZXRSZXF1ZXN0UmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJIscCChJHZXRSZXF1ZXN0UmVzcG9uc2USMQoHb3V0Y29tZRgBIAEoCzIgLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLk91dGNvbWUSDQoFbW9kZWwYAiABKAkSFAoMbW9kZWxfZGlnZXN0GAMgASgJEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9ob2xkX2V4cGlyZXNfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjYKBm91dHB1dBgHIAMoCzImLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLldpbmRvd0NvbnRlbnQSDgoGdGlja2V0GAggASgMIioKFENhbmNlbFJlcXVlc3RSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkiSgoVQ2FuY2VsUmVxdWVzdFJlc3BvbnNlEjEKB291dGNvbWUYASABKAsyIC5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5PdXRjb21lIicKEUdldFJlY2VpcHRSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkiMwoSR2V0UmVjZWlwdFJlc3BvbnNlEg4KBnJlY29yZBgBIAEoDBINCgVwcm9vZhgCIAEoCSITChFMaXN0TW9kZWxzUmVxdWVzdCJEChJMaXN0TW9kZWxzUmVzcG9uc2USLgoGbW9kZWxzGAEgAygLMh4uc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuTW9kZWwinQEKBU1vZGVsEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIOCgZkaWdlc3QYAyABKAkSDgoGZW5naW5lGAQgASgJEhYKDmNvbnRleHRfdG9rZW5zGAUgASgNEgwKBHRpZXIYBiABKAkSLwoLYXBwcm92ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIl4KFE1vZGVyYXRlVGV4dHNSZXF1ZXN0Eg0KBXRleHRzGAEgAygJEjcKCG1vZGFsaXR5GAIgASgOMiUuc2FsbHlwb3J0Lm1vZGVyYXRpb24udjEuVGV4dE1vZGFsaXR5IoEBChVNb2RlcmF0ZVRleHRzUmVzcG9uc2USFQoNbW9kZXJhdGlvbl9pZBgBIAEoCRI6CgpqdWRnZW1lbnRzGAIgAygLMiYuc2FsbHlwb3J0Lm1vZGVyYXRpb24udjEuVGV4dEp1ZGdlbWVudBIVCg1wb2xpY3lfZGlnZXN0GAMgASgJKl8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfU1lTVEVNEAESDQoJUk9MRV9VU0VSEAISEgoOUk9MRV9BU1NJU1RBTlQQAxINCglST0xFX1RPT0wQBCpFCgVUcnVzdBIVChFUUlVTVF9VTlNQRUNJRklFRBAAEhAKDFRSVVNUX0NBTExFUhABEhMKD1RSVVNUX1VOVFJVU1RFRBACKugBCgxSZXF1ZXN0U3RhdGUSHQoZUkVRVUVTVF9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFJFUVVFU1RfU1RBVEVfUVVFVUVEEAESGQoVUkVRVUVTVF9TVEFURV9SVU5OSU5HEAISFgoSUkVRVUVTVF9TVEFURV9IRUxEEAMSGgoWUkVRVUVTVF9TVEFURV9SRUxFQVNFRBAEEhkKFVJFUVVFU1RfU1RBVEVfQkxPQ0tFRBAFEhgKFFJFUVVFU1RfU1RBVEVfRkFJTEVEEAYSGwoXUkVRVUVTVF9TVEFURV9DQU5DRUxMRUQQBypfCgxGaW5pc2hSZWFzb24SHQoZRklOSVNIX1JFQVNPTl9VTlNQRUNJRklFRBAAEhYKEkZJTklTSF9SRUFTT05fU1RPUBABEhgKFEZJTklTSF9SRUFTT05fTEVOR1RIEAIy/wQKEUdlbmVyYXRpb25TZXJ2aWNlElUKBENoYXQSJC5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5DaGF0UmVxdWVzdBolLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLkNoYXRSZXNwb25zZTABEmUKCkdldFJlcXVlc3QSKi5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5HZXRSZXF1ZXN0UmVxdWVzdBorLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLkdldFJlcXVlc3RSZXNwb25zZRJuCg1DYW5jZWxSZXF1ZXN0Ei0uc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuQ2FuY2VsUmVxdWVzdFJlcXVlc3QaLi5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5DYW5jZWxSZXF1ZXN0UmVzcG9uc2USZQoKR2V0UmVjZWlwdBIqLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLkdldFJlY2VpcHRSZXF1ZXN0Gisuc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuR2V0UmVjZWlwdFJlc3BvbnNlEmUKCkxpc3RNb2RlbHMSKi5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5MaXN0TW9kZWxzUmVxdWVzdBorLnNhbGx5cG9ydC5nZW5lcmF0aW9uLnYxLkxpc3RNb2RlbHNSZXNwb25zZRJuCg1Nb2RlcmF0ZVRleHRzEi0uc2FsbHlwb3J0LmdlbmVyYXRpb24udjEuTW9kZXJhdGVUZXh0c1JlcXVlc3QaLi5zYWxseXBvcnQuZ2VuZXJhdGlvbi52MS5Nb2RlcmF0ZVRleHRzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_sallyport_attestation_v1_attestation, file_sallyport_moderation_v1_moderation]);
 
 /**
  * @generated from message sallyport.generation.v1.Message
@@ -314,6 +316,13 @@ export type Window = Message$1<"sallyport.generation.v1.Window"> & {
    * @generated from field: sallyport.attestation.v1.Envelope ticket = 4;
    */
   ticket?: Envelope | undefined;
+
+  /**
+   * Only with the first window that a stream carries: what its ticket hangs from.
+   *
+   * @generated from field: sallyport.generation.v1.Chain chain = 5;
+   */
+  chain?: Chain | undefined;
 };
 
 /**
@@ -322,6 +331,65 @@ export type Window = Message$1<"sallyport.generation.v1.Window"> & {
  */
 export const WindowSchema: GenMessage<Window> = /*@__PURE__*/
   messageDesc(file_sallyport_generation_v1_generation, 8);
+
+/**
+ * With it a caller verifies every window for itself, before it uses one.
+ *
+ * @generated from message sallyport.generation.v1.Chain
+ */
+export type Chain = Message$1<"sallyport.generation.v1.Chain"> & {
+  /**
+   * @generated from field: string tenant = 1;
+   */
+  tenant: string;
+
+  /**
+   * 32 bytes.
+   *
+   * @generated from field: bytes salt = 2;
+   */
+  salt: Uint8Array;
+
+  /**
+   * Hex SHA-256(salt || request as accepted).
+   *
+   * @generated from field: string request_digest = 3;
+   */
+  requestDigest: string;
+
+  /**
+   * Door 1; where a person let the request in, their review and door 2's countersignature follow.
+   *
+   * @generated from field: repeated sallyport.attestation.v1.Envelope admission = 4;
+   */
+  admission: Envelope[];
+
+  /**
+   * The worker's.
+   *
+   * @generated from field: sallyport.attestation.v1.Envelope claim = 5;
+   */
+  claim?: Envelope | undefined;
+
+  /**
+   * A person released the whole output: what door 2 held, and the review. The window's ticket is the countersignature.
+   *
+   * @generated from field: sallyport.attestation.v1.Envelope hold = 6;
+   */
+  hold?: Envelope | undefined;
+
+  /**
+   * @generated from field: sallyport.attestation.v1.Envelope review = 7;
+   */
+  review?: Envelope | undefined;
+};
+
+/**
+ * Describes the message sallyport.generation.v1.Chain.
+ * Use `create(ChainSchema)` to create a new message.
+ */
+export const ChainSchema: GenMessage<Chain> = /*@__PURE__*/
+  messageDesc(file_sallyport_generation_v1_generation, 9);
 
 /**
  * How a request ended, or that it is held.
@@ -374,7 +442,7 @@ export type Outcome = Message$1<"sallyport.generation.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_sallyport_generation_v1_generation, 9);
+  messageDesc(file_sallyport_generation_v1_generation, 10);
 
 /**
  * @generated from message sallyport.generation.v1.GetRequestRequest
@@ -391,7 +459,7 @@ export type GetRequestRequest = Message$1<"sallyport.generation.v1.GetRequestReq
  * Use `create(GetRequestRequestSchema)` to create a new message.
  */
 export const GetRequestRequestSchema: GenMessage<GetRequestRequest> = /*@__PURE__*/
-  messageDesc(file_sallyport_generation_v1_generation, 10);
+  messageDesc(file_sallyport_generation_v1_generation, 11);
 
 /**
  * @generated from message sallyport.generation.v1.GetRequestResponse
@@ -449,7 +517,7 @@ export type GetRequestResponse = Message$1<"sallyport.generation.v1.GetRequestRe
  * Use `create(GetRequestResponseSchema)` to create a new message.
  */
 export const GetRequestResponseSchema: GenMessage<GetRequestResponse> = /*@__PURE__*/
-  messageDesc(file_sallyport_generation_v1_generation, 11);
+  messageDesc(file_sallyport_generation_v1_generation, 12);
 
 /**
  * @generated from message sallyport.generation.v1.CancelRequestRequest
@@ -466,7 +534,7 @@ export type CancelRequestRequest = Message$1<"sallyport.generation.v1.CancelRequ
  * Use `create(CancelRequestRequestSchema)` to create a new message.
  */
 export const CancelRequestRequestSchema: GenMessage<CancelRequestRequest> = /*@__PURE__*/
-  messageDesc(file_sallyport_generation_v1_generation, 12);
+  messageDesc(file_sallyport_generation_v1_generation, 13);
 
 /**
  * @generated from message sallyport.generation.v1.CancelRequestResponse
@@ -483,7 +551,7 @@ export type CancelRequestResponse = Message$1<"sallyport.generation.v1.CancelReq
  * Use `create(CancelRequestResponseSchema)` to create a new message.
  */
 export const CancelRequestResponseSchema: GenMessage<CancelRequestResponse> = /*@__PURE__*/
-  messageDesc(file_sallyport_generation_v1_generation, 13);
+  messageDesc(file_sallyport_generation_v1_generation, 14);
 
 /**
  * @generated from message sallyport.generation.v1.GetReceiptRequest
@@ -500,7 +568,7 @@ export type GetReceiptRequest = Message$1<"sallyport.generation.v1.GetReceiptReq
  * Use `create(GetReceiptRequestSchema)` to create a new message.
  */
 export const GetReceiptRequestSchema: GenMessage<GetReceiptRequest> = /*@__PURE__*/
-  messageDesc(file_sallyport_generation_v1_generation, 14);
+  messageDesc(file_sallyport_generation_v1_generation, 15);
 
 /**
  * @generated from message sallyport.generation.v1.GetReceiptResponse
@@ -526,7 +594,7 @@ export type GetReceiptResponse = Message$1<"sallyport.generation.v1.GetReceiptRe
  * Use `create(GetReceiptResponseSchema)` to create a new message.
  */
 export const GetReceiptResponseSchema: GenMessage<GetReceiptResponse> = /*@__PURE__*/
-  messageDesc(file_sallyport_generation_v1_generation, 15);
+  messageDesc(file_sallyport_generation_v1_generation, 16);
 
 /**
  * @generated from message sallyport.generation.v1.ListModelsRequest
@@ -539,7 +607,7 @@ export type ListModelsRequest = Message$1<"sallyport.generation.v1.ListModelsReq
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
-  messageDesc(file_sallyport_generation_v1_generation, 16);
+  messageDesc(file_sallyport_generation_v1_generation, 17);
 
 /**
  * @generated from message sallyport.generation.v1.ListModelsResponse
@@ -556,7 +624,7 @@ export type ListModelsResponse = Message$1<"sallyport.generation.v1.ListModelsRe
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
-  messageDesc(file_sallyport_generation_v1_generation, 17);
+  messageDesc(file_sallyport_generation_v1_generation, 18);
 
 /**
  * @generated from message sallyport.generation.v1.Model
@@ -603,7 +671,62 @@ export type Model = Message$1<"sallyport.generation.v1.Model"> & {
  * Use `create(ModelSchema)` to create a new message.
  */
 export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
-  messageDesc(file_sallyport_generation_v1_generation, 18);
+  messageDesc(file_sallyport_generation_v1_generation, 19);
+
+/**
+ * @generated from message sallyport.generation.v1.ModerateTextsRequest
+ */
+export type ModerateTextsRequest = Message$1<"sallyport.generation.v1.ModerateTextsRequest"> & {
+  /**
+   * 1 to 32 texts, 128 KiB together.
+   *
+   * @generated from field: repeated string texts = 1;
+   */
+  texts: string[];
+
+  /**
+   * Unspecified: text.
+   *
+   * @generated from field: sallyport.moderation.v1.TextModality modality = 2;
+   */
+  modality: TextModality;
+};
+
+/**
+ * Describes the message sallyport.generation.v1.ModerateTextsRequest.
+ * Use `create(ModerateTextsRequestSchema)` to create a new message.
+ */
+export const ModerateTextsRequestSchema: GenMessage<ModerateTextsRequest> = /*@__PURE__*/
+  messageDesc(file_sallyport_generation_v1_generation, 20);
+
+/**
+ * @generated from message sallyport.generation.v1.ModerateTextsResponse
+ */
+export type ModerateTextsResponse = Message$1<"sallyport.generation.v1.ModerateTextsResponse"> & {
+  /**
+   * @generated from field: string moderation_id = 1;
+   */
+  moderationId: string;
+
+  /**
+   * One a text, in order.
+   *
+   * @generated from field: repeated sallyport.moderation.v1.TextJudgement judgements = 2;
+   */
+  judgements: TextJudgement[];
+
+  /**
+   * @generated from field: string policy_digest = 3;
+   */
+  policyDigest: string;
+};
+
+/**
+ * Describes the message sallyport.generation.v1.ModerateTextsResponse.
+ * Use `create(ModerateTextsResponseSchema)` to create a new message.
+ */
+export const ModerateTextsResponseSchema: GenMessage<ModerateTextsResponse> = /*@__PURE__*/
+  messageDesc(file_sallyport_generation_v1_generation, 21);
 
 /**
  * @generated from enum sallyport.generation.v1.Role
@@ -825,6 +948,16 @@ export const GenerationService: GenService<{
     methodKind: "unary";
     input: typeof ListModelsRequestSchema;
     output: typeof ListModelsResponseSchema;
+  },
+  /**
+   * Door 1's judgement of free-standing texts; recorded, never accepted for a model.
+   *
+   * @generated from rpc sallyport.generation.v1.GenerationService.ModerateTexts
+   */
+  moderateTexts: {
+    methodKind: "unary";
+    input: typeof ModerateTextsRequestSchema;
+    output: typeof ModerateTextsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_sallyport_generation_v1_generation, 0);

@@ -4,6 +4,7 @@ import type { VerdictMessage, WindowVerdict } from "@sallyport/proto/sallyport/b
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
 import { delay } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
+import { chainOf } from "../../core/chain.ts";
 import { type Ending, endRequest } from "../../core/endings.ts";
 import { envelopeBytes, readEnvelope } from "../../core/messages.ts";
 import type { Run } from "../../core/runs.ts";
@@ -98,7 +99,8 @@ async function release(context: Context, run: Run, message: VerdictMessage, verd
   });
   if (!row) return context.runs.drop(run.requestId);
   run.next = index + 1;
-  context.live.publish(run.requestId, { window: { attempt, index, content, ticket: envelope } });
+  const chain = index === 0 ? { chain: chainOf(row, run.secret.salt) } : {};
+  context.live.publish(run.requestId, { window: { attempt, index, content, ticket: envelope, ...chain } });
   if (final) context.moves.announce(row);
 }
 

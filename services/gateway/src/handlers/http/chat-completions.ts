@@ -1,6 +1,10 @@
 /** POST /v1/chat/completions, whole (JSON) and streamed (server-sent events). */
-import { fromBinary } from "@bufbuild/protobuf";
-import { type WindowContent, WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
+import { create, fromBinary, toJson } from "@bufbuild/protobuf";
+import {
+  type WindowContent,
+  WindowContentSchema,
+  WindowSchema,
+} from "@sallyport/proto/sallyport/generation/v1/generation";
 import { AppError, newTrace, parseTraceparent } from "@sallyport/runtime";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Context } from "../../context.ts";
@@ -30,7 +34,17 @@ export async function handleChatCompletions(context: Context, request: FastifyRe
   const accepted = (first.value as { accepted: RequestRow }).accepted;
   reply.header("x-request-id", accepted.id);
   if (!body.stream) return whole(accepted, events, reply);
-  return stream(body, accepted, errorOf(accepted) ? await unlessOver(events) : events, reply);
+  const ticketed = header(request, ticketsHeader) === "windows";
+  return stream({ body, accepted, ticketed }, errorOf(accepted) ? await unlessOver(events) : events, reply);
+}
+
+/** `x-sallyport-tickets: windows`: a stream's chunks also carry each window's exact bytes and ticket, as gRPC's Window has them. */
+const ticketsHeader = "x-sallyport-tickets";
+
+interface Streamed {
+  readonly body: ChatBody;
+  readonly accepted: RequestRow;
+  readonly ticketed: boolean;
 }
 
 /** What is over already needs no stream: its error is a plain one too. */
@@ -81,7 +95,7 @@ function completion(row: RequestRow, windows: readonly WindowContent[]) {
   };
 }
 
-async function stream(body: ChatBody, accepted: RequestRow, events: AsyncIterable<ChatEvent>, reply: FastifyReply) {
+async function stream({ body, accepted, ticketed }: Streamed, events: AsyncIterable<ChatEvent>, reply: FastifyReply) {
   const { id, model } = accepted;
   const base = { id: `chatcmpl-${id}`, object: "chat.completion.chunk", created: seconds(accepted), model };
   const chunk = (delta: object, finish_reason: string | null, more: object = {}) => ({
@@ -110,7 +124,10 @@ async function stream(body: ChatBody, accepted: RequestRow, events: AsyncIterabl
       if (!("window" in event)) continue;
       const window = fromBinary(WindowContentSchema, event.window.content);
       windows.push(window);
-      if (window.text) await send(chunk({ content: window.text }, null));
+      const ticket = ticketed
+        ? { sallyport: { window: toJson(WindowSchema, create(WindowSchema, event.window)) } }
+        : {};
+      if (window.text || ticketed) await send(chunk({ content: window.text }, null, ticket));
     }
   } catch (error) {
     await send(toHttpError(error).body);

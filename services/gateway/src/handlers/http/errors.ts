@@ -22,7 +22,7 @@ export interface HttpError {
       type: string;
       code: string;
       param: string | null;
-      sallyport?: Readonly<Record<string, string>>;
+      sallyport: Readonly<Record<string, string>>;
     };
   };
 }
@@ -41,7 +41,8 @@ export function toHttpError(thrown: unknown): HttpError {
         type: types[error.code] ?? "api_error",
         code,
         param: field ?? null,
-        ...(Object.keys(details).length > 0 && { sallyport: details }),
+        // Our code: HTTP's status and OpenAI's type tell fewer apart.
+        sallyport: { ...details, code: error.code },
       },
     },
   };
