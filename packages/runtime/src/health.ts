@@ -5,7 +5,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Address } from "./env.ts";
-import { createProcessMetrics } from "./process-metrics.ts";
+import { metricsText } from "./telemetry/metrics.ts";
+import { startProcessMetrics } from "./telemetry/process.ts";
 
 const readyTimeoutMs = 1_000;
 
@@ -17,7 +18,7 @@ export interface Readiness {
 
 export interface HealthOptions {
   ready: () => Readiness | Promise<Readiness>;
-  /** The service's own metrics in Prometheus text format, put after those of the process. */
+  /** More in Prometheus text format, put after the metrics of this process (telemetry/metrics.ts). */
   metrics?: () => string | Promise<string>;
 }
 
@@ -27,9 +28,9 @@ export interface Health extends AsyncDisposable {
 
 /** Rejects with the socket's error (EADDRINUSE, …) when it cannot listen. */
 export async function startHealth(address: Address, options: HealthOptions): Promise<Health> {
-  const processMetrics = createProcessMetrics();
+  startProcessMetrics();
   const server = createServer({ maxHeaderSize: 8_192, requestTimeout: 5_000, headersTimeout: 5_000 }, (req, res) => {
-    answer(req, res, options, processMetrics.text).catch(() => res.destroy());
+    answer(req, res, options).catch(() => res.destroy());
   });
   server.maxConnections = 64;
   await new Promise<void>((resolve, reject) => {
@@ -39,7 +40,6 @@ export async function startHealth(address: Address, options: HealthOptions): Pro
   return {
     address: { host: address.host, port: (server.address() as AddressInfo).port },
     async [Symbol.asyncDispose]() {
-      processMetrics.stop();
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },
@@ -50,7 +50,6 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
   { ready, metrics }: HealthOptions,
-  processMetrics: () => string,
 ): Promise<void> {
   const path = request.url?.split("?", 1)[0];
   if (request.method !== "GET" && request.method !== "HEAD") return send(response, 405, { error: "GET or HEAD only" });
@@ -60,8 +59,9 @@ async function answer(
     return send(response, readiness.ready ? 200 : 503, readiness);
   }
   if (path === "/metrics") {
+    const text = (await metricsText()) + ((await metrics?.()) ?? "");
     response.writeHead(200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
-    response.end(processMetrics() + ((await metrics?.()) ?? ""));
+    response.end(text);
     return;
   }
   send(response, 404, { error: "there are /livez, /readyz and /metrics" });

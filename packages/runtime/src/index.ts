@@ -14,5 +14,6 @@ export * from "./lifecycle.ts";
 export * from "./logger.ts";
 export * from "./service-config.ts";
 export * from "./state.ts";
+export * from "./telemetry/index.ts";
 export * from "./tls.ts";
 export * from "./trace.ts";

@@ -5,6 +5,7 @@
 import { readEnv } from "./env.ts";
 import { asAppError } from "./errors.ts";
 import { createLogger, type Logger, type LogLevel, logLevels } from "./logger.ts";
+import { nameMetrics } from "./telemetry/metrics.ts";
 
 const shutdownTimeoutMs = 10_000;
 
@@ -26,6 +27,7 @@ export interface ServiceDefinition {
 /** To be called once, from main.ts. Never returns to a running process: it ends it. */
 export async function runService(definition: ServiceDefinition): Promise<void> {
   const log = createLogger(definition.name, "info");
+  nameMetrics(definition.name);
   const stop = new AbortController();
   let exitCode = 0;
   const stopBecause = (why: string) => {

@@ -16,9 +16,12 @@ import type { Bus } from "./bus/index.ts";
 import type { Clock } from "./clock.ts";
 import { AppError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
+import { counter, observe } from "./telemetry/metrics.ts";
 
 export const confirmEveryMs = 1_000;
 export const staleAfterMs = 3_000;
+
+const refusals = counter("sallyport_state_refusals_total", "Refusals because signed state was stale.", ["bucket"]);
 
 export interface WatchedState<T> extends AsyncDisposable {
   /** Throws UNAVAILABLE/STATE_STALE. */
@@ -74,6 +77,7 @@ class Watch<T> implements WatchedState<T> {
   #confirmedAt = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | undefined;
   #again = false;
+  readonly #metrics = new DisposableStack();
   #lastProblem = "";
   #closed = false;
 
@@ -86,7 +90,11 @@ class Watch<T> implements WatchedState<T> {
   }
 
   get(): T {
-    if (this.#current && this.fresh) return this.#current.value;
+    const { absent } = this.#options;
+    if (this.fresh && this.#current) return this.#current.value;
+    if (this.fresh && absent !== undefined) return absent;
+    refusals.inc({ bucket: this.#options.bucket });
+    this.#observe();
     const message = `the platform's ${this.#options.bucket} state is not up to date; try again`;
     throw new AppError("UNAVAILABLE", message, { reason: "STATE_STALE", details: { bucket: this.#options.bucket } });
   }
@@ -113,9 +121,22 @@ class Watch<T> implements WatchedState<T> {
 
   #read(): void {
     if (this.#reading) {
+    this.#metrics.dispose();
       this.#again = true;
       return;
     }
+  #observe(): void {
+    const { bucket, key } = this.#options;
+    const since = this.#now();
+    const age = () => (this.#now() - Math.max(since, this.#confirmedAt)) / 1_000;
+    const one = (read: () => number) => () => [{ labels: { bucket, key }, value: read() }];
+    const help = "Time since the signed state was last confirmed; above 3 s it refuses.";
+    this.#metrics.use(observe("sallyport_state_age_seconds", help, ["bucket", "key"], one(age)));
+    const current = one(() => this.version);
+    const versions = "Version of the signed state that is in force here; 0: none was read.";
+    this.#metrics.use(observe("sallyport_state_version", versions, ["bucket", "key"], current));
+  }
+
     this.#again = false;
     this.#reading = this.#readOnce().finally(() => {
       this.#reading = undefined;

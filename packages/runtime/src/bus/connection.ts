@@ -3,6 +3,7 @@ import { connect, type NatsConnection, nkeyAuthenticator } from "@nats-io/transp
 import type { Logger } from "../logger.ts";
 import type { TlsMaterial } from "../tls.ts";
 
+import { countDisconnection, observeConnection } from "./metrics.ts";
 export interface ConnectionOptions {
   /** `tls://host:port`, several with commas. */
   url: string;
@@ -30,11 +31,14 @@ export class Connection {
   readonly #onReconnect = new Set<() => void>();
   readonly #onDisconnect = new Set<() => void>();
   #connected = true;
+  readonly #rotating: ((() => void) | undefined)[] = [];
+  readonly #metrics: Disposable;
 
   private constructor(nc: NatsConnection, log: Logger) {
     this.nc = nc;
     this.#log = log;
     void this.#follow();
+    this.#metrics = observeConnection(() => this.connected);
   }
 
   static async open({ url, nkeySeed, tls, service, log }: ConnectionOptions): Promise<Connection> {
@@ -86,6 +90,7 @@ export class Connection {
       if (status.type === "disconnect") {
         this.#connected = false;
         this.#log.warn("the bus is away; reconnecting");
+    this.#metrics[Symbol.dispose]();
         for (const listener of this.#onDisconnect) listener();
       } else if (status.type === "reconnect") {
         this.#connected = true;
@@ -102,6 +107,7 @@ const drainTimeoutMs = 2_000;
 const yes = () => true;
 const no = () => false;
 
+        countDisconnection();
 async function timeout(ms: number): Promise<false> {
   return await new Promise((resolve) => setTimeout(() => resolve(false), ms).unref());
 }

@@ -6,6 +6,7 @@ import type { Logger } from "../logger.ts";
 import type { Connection } from "./connection.ts";
 import type { Delivery } from "./delivery.ts";
 import type { MessageMeta } from "./meta.ts";
+import { ConsumerMetrics } from "./metrics.ts";
 import { PullSource } from "./pull.ts";
 import { inPlaceTries, type Settling, settle } from "./settle.ts";
 import { consumerConfig } from "./specs.ts";
@@ -70,6 +71,7 @@ class Runner implements Consumption {
   readonly #settling: Settling;
   readonly #options: ConsumeOptions;
   readonly #log: Logger;
+  readonly #metrics: ConsumerMetrics;
   readonly #queue: WorkQueue;
   readonly #source: PullSource;
   readonly #capacity: number;
@@ -95,6 +97,7 @@ class Runner implements Consumption {
     this.#spec = spec;
     this.#options = options;
     this.#log = context.log.child({ stream, consumer: spec.name });
+    this.#metrics = new ConsumerMetrics(stream, spec.name);
     this.#settling = {
       ...handling,
       maxDeliver: spec.maxDeliver,
@@ -102,6 +105,7 @@ class Runner implements Consumption {
       signal: this.#abort.signal,
       stopping: () => this.#stopping !== undefined,
       bury: (message, reason) => context.bury(message, stream, reason),
+      count: (outcome, reason) => this.#metrics.count(outcome, reason),
       log: this.#log,
     };
     this.#queue = new WorkQueue(options.concurrency);
@@ -128,6 +132,8 @@ class Runner implements Consumption {
   async #take(message: Delivery): Promise<void> {
     this.#bound = true;
     this.#taken.add(message);
+    this.#metrics.took(message, this.#taken.size);
+    const startedAt = performance.now();
     await this.#queue.run(this.#options.orderedBy?.(message.subject), async () => {
       try {
         if (this.#stopping) message.nak();
@@ -137,6 +143,7 @@ class Runner implements Consumption {
         this.#log.warn({ err }, "could not settle a message");
       }
       this.#taken.delete(message);
+      this.#metrics.settled(startedAt, this.#taken.size);
     });
     this.#fill();
   }
@@ -211,6 +218,7 @@ class Runner implements Consumption {
     this.#abort.abort();
     await this.#settled(abortMs);
     clearInterval(this.#heartbeat);
+    this.#metrics.stop();
   }
 
   async #settled(withinMs: number): Promise<void> {

@@ -10,6 +10,8 @@ export class Delivery {
   readonly timestampNanos: bigint;
   /** 1 for the first delivery. */
   readonly deliveryCount: number;
+  /** What waited for the consumer behind this message. */
+  readonly pending: number;
   readonly #message: Msg;
   #settled = false;
 
@@ -22,6 +24,7 @@ export class Delivery {
     this.sequence = Number(place.sequence);
     this.deliveryCount = Number(place.delivered);
     this.timestampNanos = BigInt(place.timestamp);
+    this.pending = Number(place.pending);
     this.#message = message;
   }
 
@@ -55,19 +58,19 @@ export class Delivery {
  * `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<timestamp>.<pending>`, or since 2.14 optionally
  * with `<domain>.<account hash>` after ACK and a random token at the end.
  */
-function ackPlace(reply: string): { delivered: string; sequence: string; timestamp: string } {
+function ackPlace(reply: string): { delivered: string; sequence: string; timestamp: string; pending: string } {
   const tokens = reply.split(".");
   const from = tokens.length >= 11 ? 6 : 4;
-  const [delivered, sequence, , timestamp] = tokens.slice(from);
+  const [delivered, sequence, , timestamp, pending = "0"] = tokens.slice(from);
   const numbers = /^\d+$/;
   if (
     !reply.startsWith("$JS.ACK.") ||
     !delivered ||
     !sequence ||
     !timestamp ||
-    ![delivered, sequence, timestamp].every((token) => numbers.test(token))
+    ![delivered, sequence, timestamp, pending].every((token) => numbers.test(token))
   ) {
     throw new RangeError("this message was not delivered by a consumer");
   }
-  return { delivered, sequence, timestamp };
+  return { delivered, sequence, timestamp, pending };
 }

@@ -4,11 +4,18 @@ import { InvalidArgumentError, type MsgHdrs, PermissionViolationError } from "@n
 import { backoff, delay } from "../clock.ts";
 import { AppError } from "../errors.ts";
 import type { Connection } from "./connection.ts";
+import { countPublish } from "./metrics.ts";
 
 export interface PublishReceipt {
   sequence: number;
   /** The stream had a message of this id already; this one was dropped. */
   duplicate: boolean;
+}
+
+interface SendOptions {
+  msgId: string;
+  headers: MsgHdrs;
+  timeoutMs?: number;
 }
 
 export const publishTimeoutMs = 5_000;
@@ -29,12 +36,11 @@ export class Publisher {
    * Throws UNAVAILABLE/BUS_UNAVAILABLE when no acknowledgement came within `timeoutMs`: the message may be stored all the
    * same, and sending it again with the same id does no harm. FAILED_PRECONDITION when the stream will never take it.
    */
-  async send(
-    stream: string,
-    subject: string,
-    payload: Uint8Array,
-    options: { msgId: string; headers: MsgHdrs; timeoutMs?: number },
-  ): Promise<PublishReceipt> {
+  send(stream: string, subject: string, payload: Uint8Array, options: SendOptions): Promise<PublishReceipt> {
+    return countPublish(stream, () => this.#send(stream, subject, payload, options));
+  }
+
+  async #send(stream: string, subject: string, payload: Uint8Array, options: SendOptions): Promise<PublishReceipt> {
     const endsAt = performance.now() + (options.timeoutMs ?? publishTimeoutMs);
     for (let attempt = 1; ; attempt += 1) {
       try {

@@ -4,6 +4,7 @@ import { asAppError, toAckAction } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Delivery } from "./delivery.ts";
 import { type MessageMeta, metaOf } from "./meta.ts";
+import type { Outcome } from "./metrics.ts";
 
 export interface Settling {
   /** Protobuf type name: a message that says it is another does not decode. */
@@ -17,6 +18,8 @@ export interface Settling {
   stopping(): boolean;
   /** Resolves once the dead letter is stored. */
   bury(message: Delivery, reason: string): Promise<void>;
+  /** Told what became of each message, and why: "OK" or the failure's reason. */
+  count(outcome: Outcome, reason: string): void;
   readonly log: Logger;
 }
 
@@ -34,12 +37,20 @@ export async function settle(message: Delivery, settling: Settling): Promise<voi
   const decoded = decode(message, meta, settling);
   if (decoded === undefined) return await bury(message, "UNDECODABLE", settling);
   const failure = await attempt(decoded.value, meta, settling);
-  if (failure === undefined) return message.ack();
+  if (failure === undefined) {
+    settling.count("ack", "OK");
+    return message.ack();
+  }
   const action = toAckAction(failure);
+  const { reason } = asAppError(failure);
   log.warn({ err: failure, msgId, deliveryCount, action }, "a message failed");
-  if (action === "ack") return message.ack();
+  if (action === "ack") {
+    settling.count("ack", reason);
+    return message.ack();
+  }
   const last = deliveryCount >= maxDeliver && !settling.stopping();
-  if (action === "term" || last) return await bury(message, asAppError(failure).reason, settling);
+  if (action === "term" || last) return await bury(message, reason, settling);
+  settling.count("nak", reason);
   message.nak(backoff(deliveryCount, { baseMs: nakBaseMs, maxMs: nakMaxMs }));
 }
 
@@ -69,6 +80,7 @@ async function attempt(value: unknown, meta: MessageMeta, { run, tries, stopping
 async function bury(message: Delivery, reason: string, settling: Settling): Promise<void> {
   try {
     await settling.bury(message, reason);
+    settling.count("dead", reason);
     message.term(reason);
   } catch (err) {
     settling.log.error({ err, reason }, "could not store a dead letter; trying again later");

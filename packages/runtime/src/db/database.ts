@@ -1,10 +1,13 @@
 /** Postgres over TLS with full verification: a bounded pool, timeouts everywhere, and transactions that outlive a crash. */
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import pg from "pg";
 import { backoff, delay } from "../clock.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import { reloadFiles } from "../reload.ts";
 import { commitUnknown, hasReason, isCollision, isLostConnection, isRefusedCommit, unavailable } from "./failures.ts";
+import { countTransaction, observePool } from "./metrics.ts";
 
 export interface QueryResult<Row> {
   rows: Row[];
@@ -54,6 +57,7 @@ export interface DatabaseOptions {
   statementTimeoutMs?: number;
 }
 
+const defaultConnections = 8;
 const connectTimeoutMs = 5_000;
 const statementTimeoutMs = 10_000;
 const lockTimeoutMs = 5_000;
@@ -67,12 +71,12 @@ const retryMaxMs = 1_000;
 export async function openDatabase(options: DatabaseOptions): Promise<Db> {
   const target = parseDatabaseUrl(options.url);
   const timeoutMs = options.statementTimeoutMs ?? statementTimeoutMs;
+  const max = options.max ?? defaultConnections;
   const pool = new pg.Pool({
     ...target,
     password: async () => (await readFile(options.passwordFile, "utf8")).trim(),
-    // `host` makes tls check the name also where it is an IP address, for which there is no SNI.
-    ssl: { ca: await readFile(options.caFile, "utf8"), rejectUnauthorized: true, host: target.host } as object,
-    max: options.max ?? 8,
+    ssl: tlsOf(options.caFile, target.host, options.log),
+    max,
     application_name: options.applicationName ?? "sallyport",
     connectionTimeoutMillis: connectTimeoutMs,
     statement_timeout: timeoutMs,
@@ -83,7 +87,19 @@ export async function openDatabase(options: DatabaseOptions): Promise<Db> {
   });
   // Without a listener an idle connection that breaks would end the process.
   pool.on("error", (err) => options.log.warn({ err }, "lost an idle database connection"));
-  return new PooledDatabase(pool);
+  return new PooledDatabase(pool, observePool(pool, max));
+}
+
+/** Asked for its CA at each new connection. `host` makes tls check the name also where it is an IP address, without SNI. */
+function tlsOf(caFile: string, host: string, log: Logger): object {
+  const ca = reloadFiles([caFile], () => readFileSync(caFile, "utf8"), log);
+  return {
+    get ca() {
+      return ca.current;
+    },
+    rejectUnauthorized: true,
+    host,
+  };
 }
 
 /** Throws INVALID_ARGUMENT: a password or `sslmode` in the URL would quietly replace the file and the verification. */
@@ -103,9 +119,11 @@ export function parseDatabaseUrl(url: string): { host: string; port: number; use
 
 class PooledDatabase implements Db {
   readonly #pool: pg.Pool;
+  readonly #metrics: Disposable;
 
-  constructor(pool: pg.Pool) {
+  constructor(pool: pg.Pool, metrics: Disposable) {
     this.#pool = pool;
+    this.#metrics = metrics;
   }
 
   /** One statement, its own transaction. Run again only where nothing can have happened twice: before it was sent, or a SELECT. */
@@ -124,7 +142,7 @@ class PooledDatabase implements Db {
   }
 
   async transaction<T>(fn: (tx: Tx) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
-    return await this.#retrying(options, () => this.#once(fn));
+    return await countTransaction(() => this.#retrying(options, () => this.#once(fn)));
   }
 
   async #once<T>(fn: (tx: Tx) => Promise<T>): Promise<T> {
@@ -159,6 +177,7 @@ class PooledDatabase implements Db {
   }
 
   async close(): Promise<void> {
+    this.#metrics[Symbol.dispose]();
     if (!this.#pool.ending) await this.#pool.end();
   }
 

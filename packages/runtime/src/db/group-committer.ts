@@ -11,6 +11,7 @@ import { backoff, type Clock, delay, type Ids } from "../clock.ts";
 import { AppError } from "../errors.ts";
 import type { Db, Tx } from "./database.ts";
 import { commitUnknown, hasReason, unavailable } from "./failures.ts";
+import { countCommit, countGroup } from "./metrics.ts";
 import { type AuditPlaces, insertRows, type OutboxMessage, type OutboxRow, Places, toRows } from "./outbox-messages.ts";
 
 export interface Committed<T> {
@@ -54,6 +55,8 @@ interface Waiting {
   resolve(value: unknown): void;
   reject(error: unknown): void;
   endsAt: number;
+  /** When it came (performance.now). */
+  since: number;
 }
 
 interface GroupResult {
@@ -97,8 +100,9 @@ export class GroupCommitter {
       throw new AppError("RESOURCE_EXHAUSTED", "too many changes are waiting; try again", { reason: "OUTBOX_FULL" });
     }
     return await new Promise<T>((resolve, reject) => {
-      const endsAt = performance.now() + this.#limits.withinMs;
-      this.#queue.push({ run, resolve: resolve as (value: unknown) => void, reject, endsAt });
+      const since = performance.now();
+      const endsAt = since + this.#limits.withinMs;
+      this.#queue.push({ run, resolve: resolve as (value: unknown) => void, reject, endsAt, since });
       if (!this.#working) this.#work = this.#run();
     });
   }
@@ -121,7 +125,11 @@ export class GroupCommitter {
   async #settle(batch: readonly Waiting[]): Promise<void> {
     try {
       const { values, rows } = await this.#store(batch);
-      for (const [position, waiting] of batch.entries()) waiting.resolve(values[position]);
+      countGroup(batch.length);
+      for (const [position, waiting] of batch.entries()) {
+        countCommit(waiting.since);
+        waiting.resolve(values[position]);
+      }
       if (rows.length > 0) this.#options.onCommitted(rows);
     } catch (error) {
       const everyone = batch.length === 1 || isDatabaseFault(error);

@@ -5,6 +5,7 @@ import type { Clock, Ids } from "../clock.ts";
 import type { Logger } from "../logger.ts";
 import type { Db } from "./database.ts";
 import { type CommitLimits, GroupCommitter, type Operation } from "./group-committer.ts";
+import { observeOutbox } from "./metrics.ts";
 import { Relay } from "./relay.ts";
 
 export interface Outbox extends AsyncDisposable {
@@ -36,6 +37,7 @@ export function createOutbox(options: OutboxOptions): Outbox {
   const relay = new Relay(options);
   const committer = new GroupCommitter({ ...options, onCommitted: (rows) => relay.publish(rows) });
   relay.start();
+  const metrics = observeOutbox(options.db, () => committer.depth);
   return {
     commit: (run) => committer.commit(run),
     get epoch() {
@@ -45,6 +47,7 @@ export function createOutbox(options: OutboxOptions): Outbox {
       return committer.depth;
     },
     async [Symbol.asyncDispose]() {
+      metrics[Symbol.dispose]();
       await committer.close();
       await relay[Symbol.asyncDispose]();
     },

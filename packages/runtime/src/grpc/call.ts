@@ -5,6 +5,7 @@ import type { ServiceName } from "@sallyport/proto/subjects";
 import { AppError, asAppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { parseTraceparent } from "../trace.ts";
+import { callEnded, callStarted } from "./metrics.ts";
 import { serviceOfCertificate } from "./peer.ts";
 import type { CallContext } from "./types.ts";
 
@@ -48,6 +49,7 @@ export class CallRunner {
     const startedAt = performance.now();
     const controller = new AbortController();
     this.#active.add(controller);
+    callStarted();
     const onCancelled = () => controller.abort(new AppError("CANCELLED", "the caller cancelled"));
     (call as EventEmitter).on("cancelled", onCancelled);
     let timer: NodeJS.Timeout | undefined;
@@ -86,6 +88,7 @@ export class CallRunner {
   }
 
   #report(call: AnyServerCall, failure: unknown, durationMs: number): void {
+    callEnded(call.getPath(), failure, durationMs / 1_000);
     const fields = { rpc: call.getPath(), durationMs: Math.round(durationMs), ...traceOf(call.metadata) };
     if (failure === undefined) {
       this.#log.debug(fields, "call");
