@@ -12,13 +12,15 @@ import { startCommand } from "./start.ts";
 const USAGE = `usage: npm start [-- --port-base N] [-- --home DIR]    start the platform; Ctrl-C stops it
        npm test                                         the whole gate: check what is generated, lint, build, test
        npm run demo                                     a tour of the running platform
+       npm run bench [-- --json FILE] [-- --quick]      what the platform adds to a call, beside a peer; docs/benchmarks.md
        npm run status | npm run stop                    of the platform that runs on this home`;
 
 /** Exit codes: 0 done, 1 failed, 2 another runner holds the home, 64 wrong usage. */
 async function main(args: string[]): Promise<number> {
   const [command = "start", ...rest] = args;
   if (command === "test") return runGate(rest);
-  if (command === "demo") return runDemo(rest);
+  if (command === "demo") return runScript("demo", rest);
+  if (command === "bench") return runScript("bench", rest);
   const { values } = parseArgs({
     args: rest,
     options: { "port-base": { type: "string" }, home: { type: "string" }, help: { type: "boolean", short: "h" } },
@@ -36,8 +38,9 @@ function usage(code: number): number {
   return code;
 }
 
-function runDemo(args: string[]): Promise<number> {
-  const script = join(REPOSITORY, "test", "demo", "main.ts");
+/** A program of test/, with its own arguments; signals are passed on. */
+function runScript(name: "demo" | "bench", args: string[]): Promise<number> {
+  const script = join(REPOSITORY, "test", name, "main.ts");
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", script, ...args], {
     stdio: "inherit",
   });

@@ -1,0 +1,111 @@
+/** The results as tables for people. The JSON has them whole. */
+import type { GrowthPoint } from "./growth.ts";
+import type { PlatformResult } from "./latency.ts";
+import type { Options } from "./options.ts";
+import type { Machine, Memory } from "./proc.ts";
+import type { Line } from "./rounds.ts";
+
+export interface Report extends Partial<PlatformResult> {
+  readonly at: string;
+  readonly machine: Machine;
+  readonly options: Options;
+  readonly growth: readonly GrowthPoint[];
+}
+
+export function printReport(report: Report): void {
+  const { machine, options } = report;
+  console.log(
+    `\n${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.kernel}, Node ${machine.node}`,
+  );
+  console.log(
+    `load before: ${machine.loadBefore.toFixed(2)}; answers of ${options.tokens} tokens, ${options.delayMs} ms apart`,
+  );
+  if (report.lines) printLines(report.lines);
+  if (report.cpu) printCpu(report.cpu);
+  if (report.memory) printMemory(report);
+  if (report.startMs) {
+    const { cold, warm } = report.startMs;
+    console.log(`\nStart: first ${seconds(cold)} s, warm ${seconds(warm)} s. Errors logged: ${report.errorsLogged}`);
+  }
+  if (report.growth.length > 0) printGrowth(report.growth);
+}
+
+function printLines(lines: readonly Line[]): void {
+  console.log("\nLatency in ms; added: over the direct call of the same round, median of the rounds");
+  const rows = lines.map((line) => [
+    line.stream ? "stream" : "answer",
+    String(line.concurrency),
+    line.target,
+    ms(line.latency.p50),
+    ms(line.latency.p99),
+    ms(line.addedP50),
+    ms(line.addedP99),
+    line.requestsPerSecond.toFixed(0),
+    line.firstToken ? ms(line.firstToken.p50) : "",
+    line.firstToken ? ms(line.firstToken.p99) : "",
+    Object.entries(line.failures)
+      .map(([what, times]) => `${times} × ${what}`)
+      .join(", ") || "0",
+  ]);
+  table(["", "callers", "target", "p50", "p99", "+p50", "+p99", "req/s", "first p50", "first p99", "failed"], rows);
+}
+
+function printCpu(cpu: NonNullable<Report["cpu"]>): void {
+  console.log("\nProcessor time a request, in ms");
+  const columns = Object.keys(cpu);
+  const names = Object.keys(cpu[Number(columns[0])] ?? {});
+  const value = (column: string, name: string) => cpu[Number(column)]![name]!;
+  const sum = (column: string) => names.reduce((total, name) => total + value(column, name), 0);
+  const rows = names.map((name) => [name, ...columns.map((column) => ms(value(column, name)))]);
+  table(
+    ["process", ...columns.map((column) => `at ${column}`)],
+    [...rows, ["sum", ...columns.map((one) => ms(sum(one)))]],
+  );
+}
+
+function printMemory({ memory = {}, memoryAfterLoad = {}, peerMemory }: Report): void {
+  console.log("\nMemory in MiB: PSS at rest with the pilot model, RSS, and PSS after the load");
+  const row = (name: string, rest: Memory | undefined, after: Memory | undefined) => [
+    name,
+    mib(rest?.pssMb),
+    mib(rest?.rssMb),
+    mib(after?.pssMb),
+  ];
+  const rows = Object.keys(memory).map((name) => row(name, memory[name], memoryAfterLoad[name]));
+  const total = (of: Record<string, Memory>) =>
+    Object.values(of).reduce((sum, one) => ({ pssMb: sum.pssMb + one.pssMb, rssMb: sum.rssMb + one.rssMb }), {
+      pssMb: 0,
+      rssMb: 0,
+    });
+  const peer = peerMemory ? [row("(portkey)", undefined, peerMemory)] : [];
+  table(["process", "PSS", "RSS", "PSS after"], [...rows, row("sum", total(memory), total(memoryAfterLoad)), ...peer]);
+}
+
+function printGrowth(points: readonly GrowthPoint[]): void {
+  console.log("\nGrowth: the same load with more in ledger and log");
+  const rows = points.map((point) => [
+    String(point.requests),
+    String(point.records),
+    ms(point.cpuMs),
+    ms(point.p50),
+    point.requestsPerSecond.toFixed(0),
+    mib(point.databaseMb),
+    seconds(point.filledMs),
+  ]);
+  table(["requests", "records", "CPU ms/req", "p50 at 1", "req/s at 16", "database MiB", "filled in s"], rows);
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): void {
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]!.length)));
+  const isNumber = head.map((_, column) => rows.every((row) => /^[\d.-]*$/.test(row[column]!)));
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) => (isNumber[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)))
+      .join("  ");
+  console.log(line(head));
+  for (const row of rows) console.log(line(row));
+}
+
+const ms = (value: number) => (Number.isNaN(value) ? "-" : value.toFixed(2));
+const mib = (value: number | undefined) => value?.toFixed(0) ?? "";
+const seconds = (value: number) => (value / 1_000).toFixed(1);
