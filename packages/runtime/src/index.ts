@@ -14,6 +14,8 @@ export * from "./lifecycle.ts";
 export * from "./logger.ts";
 export * from "./service-config.ts";
 export * from "./state.ts";
+export * from "./switch-index.ts";
+export { type WatchedSwitches, watchSwitches } from "./switches.ts";
 export * from "./telemetry/index.ts";
 export * from "./tls.ts";
 export * from "./trace.ts";

@@ -41,6 +41,11 @@ export interface WatchOptions<T> {
   key: string;
   /** From the signed value; throws when it makes no sense, and then the value is refused. */
   decode: (value: Json, version: number) => T | Promise<T>;
+  /**
+   * For a key that is not always there: what holds while it never was. Once a value was seen, it goes on holding when the
+   * key is gone: what a bus lost is not lifted.
+   */
+  absent?: T;
   clock: Clock;
   log: Logger;
   /** Monotonic milliseconds, for staleness (performance.now). */
@@ -72,12 +77,12 @@ class Watch<T> implements WatchedState<T> {
   readonly #listeners = new Set<(value: T, version: number) => void>();
   readonly #timer: NodeJS.Timeout;
   readonly #stopHints: () => void;
+  readonly #metrics = new DisposableStack();
   #current: { value: T; version: number; digest: string } | undefined;
   /** When the read that confirmed the value was begun: what the bus held then, it held. */
   #confirmedAt = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | undefined;
   #again = false;
-  readonly #metrics = new DisposableStack();
   #lastProblem = "";
   #closed = false;
 
@@ -86,6 +91,7 @@ class Watch<T> implements WatchedState<T> {
     this.#now = options.monotonic ?? (() => performance.now());
     this.#stopHints = options.bus.onPut(options.bucket, options.key, () => this.#read());
     this.#timer = setInterval(() => this.#read(), confirmEveryMs);
+    this.#observe();
     this.#read();
   }
 
@@ -94,7 +100,6 @@ class Watch<T> implements WatchedState<T> {
     if (this.fresh && this.#current) return this.#current.value;
     if (this.fresh && absent !== undefined) return absent;
     refusals.inc({ bucket: this.#options.bucket });
-    this.#observe();
     const message = `the platform's ${this.#options.bucket} state is not up to date; try again`;
     throw new AppError("UNAVAILABLE", message, { reason: "STATE_STALE", details: { bucket: this.#options.bucket } });
   }
@@ -116,15 +121,10 @@ class Watch<T> implements WatchedState<T> {
     this.#closed = true;
     clearInterval(this.#timer);
     this.#stopHints();
+    this.#metrics.dispose();
     await this.#reading;
   }
 
-  #read(): void {
-    if (this.#reading) {
-    this.#metrics.dispose();
-      this.#again = true;
-      return;
-    }
   #observe(): void {
     const { bucket, key } = this.#options;
     const since = this.#now();
@@ -137,6 +137,11 @@ class Watch<T> implements WatchedState<T> {
     this.#metrics.use(observe("sallyport_state_version", versions, ["bucket", "key"], current));
   }
 
+  #read(): void {
+    if (this.#reading) {
+      this.#again = true;
+      return;
+    }
     this.#again = false;
     this.#reading = this.#readOnce().finally(() => {
       this.#reading = undefined;
@@ -146,33 +151,41 @@ class Watch<T> implements WatchedState<T> {
 
   /** Never rejects. */
   async #readOnce(): Promise<void> {
-    const { bus, bucket, key, log } = this.#options;
+    const { bus, bucket, key, log, absent } = this.#options;
     const begun = this.#now();
     try {
       const bytes = await bus.readValue(bucket, key);
-      if (!bytes) return this.#refuse("the bucket has no such key");
-      await this.#accept(decodeEnvelopeJson(bytes));
+      if (!bytes && absent === undefined) return this.#refuse("the bucket has no such key");
+      const changed = bytes ? await this.#accept(decodeEnvelopeJson(bytes)) : false;
       this.#confirmedAt = begun;
       this.#lastProblem = "";
+      if (changed) this.#announce();
     } catch (err) {
       this.#refuse(err instanceof Error ? err.message : "unknown");
       log.debug({ err, bucket, key }, "state not confirmed");
     }
   }
 
-  async #accept(envelope: Envelope): Promise<void> {
+  /** Whether the value is a new one. */
+  async #accept(envelope: Envelope): Promise<boolean> {
     const { bucket, key, trust, clock, decode } = this.#options;
     const now = clock.now();
     const bundle = typeof trust === "function" ? trust() : trust;
     const state = verifyState(envelope, bundle, { bucket, key, minVersion: Math.max(1, this.version), now });
     const digest = envelopeDigest(envelope);
     if (state.version === this.version) {
-      if (digest === this.#current?.digest) return;
+      if (digest === this.#current?.digest) return false;
       throw new AppError("FAILED_PRECONDITION", "two values of one version", { reason: "STATE_FORKED" });
     }
     const value = await decode(state.value, state.version);
     this.#current = { value, version: state.version, digest };
-    for (const listener of this.#listeners) listener(value, state.version);
+    return true;
+  }
+
+  /** Once the value counts as confirmed, so that whoever is told may ask for it. */
+  #announce(): void {
+    const { value, version } = this.#current!;
+    for (const listener of this.#listeners) listener(value, version);
   }
 
   /** Said once per problem, not each second. */
