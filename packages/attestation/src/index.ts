@@ -26,7 +26,7 @@ export { decodeEnvelopeJson, type EnvelopeJson, encodeEnvelopeJson, envelopeToJs
 export { type AttestationCode, AttestationError, TicketError } from "./errors.ts";
 export { canonicalBytes, type Json, parseCanonical } from "./json.ts";
 export { type Link, type LinkContext, type LinkExpectation, type Place, verifyLink } from "./link.ts";
-export { recipientKid, unwrapSecret, type WrappedSecret, wrapSecret } from "./secrets.ts";
+export { type DecryptionKeys, recipientKid, unwrapSecret, type WrappedSecret, wrapSecret } from "./secrets.ts";
 export {
   BREAK_GLASS,
   MAX_STATE_BYTES,

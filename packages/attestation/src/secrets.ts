@@ -32,9 +32,24 @@ export function wrapSecret(
   );
 }
 
-/** Opens a secret wrapped to this key for this request. Throws SECRET_UNREADABLE. */
-export async function unwrapSecret(jwe: string, privateKey: KeyObject, requestId: string): Promise<RequestSecret> {
+/** The recipient's X25519 private key; after a rotation the former ones too, newest first. */
+export type DecryptionKeys = KeyObject | (() => readonly KeyObject[]);
+
+/** Opens a secret wrapped to one of these keys for this request. Throws SECRET_UNREADABLE. */
+export async function unwrapSecret(jwe: string, keys: DecryptionKeys, requestId: string): Promise<RequestSecret> {
   if (jwe.length > MAX_JWE_CHARACTERS) throw unreadable();
+  let failure: unknown;
+  for (const key of typeof keys === "function" ? keys() : [keys]) {
+    try {
+      return await unwrapWith(jwe, key, requestId);
+    } catch (error) {
+      failure ??= error;
+    }
+  }
+  throw failure ?? unreadable();
+}
+
+async function unwrapWith(jwe: string, privateKey: KeyObject, requestId: string): Promise<RequestSecret> {
   try {
     const { plaintext, protectedHeader } = await compactDecrypt(jwe, privateKey, {
       keyManagementAlgorithms: [ALGORITHM],

@@ -1,35 +1,105 @@
-/** The keys that a service is given as files, checked when it starts. Errors name the file, never what is in it. */
+/** The keys that a service is given as files, loaded again when they are rotated. Errors name the file, never what is in it. */
 import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { createSigner, loadTrustBundle, type Signer, type TrustBundle } from "@sallyport/attestation";
+import {
+  createSigner,
+  type DecryptionKeys,
+  loadTrustBundle,
+  type Signer,
+  type TrustBundle,
+} from "@sallyport/attestation";
 import type { Clock } from "./clock.ts";
 import { AppError } from "./errors.ts";
+import type { Logger } from "./logger.ts";
+import { type Reloaded, reloadFiles } from "./reload.ts";
+
+/** More than these in one file is a mistake: each is tried in turn. */
+const maxDecryptionKeys = 8;
 
 /** Ed25519 private key, PKCS#8 PEM, signing for one stage. Throws FAILED_PRECONDITION (KEY_INVALID). */
-export function loadSigner(file: string, stage: Signer["stage"]): Signer {
-  return fromFile(file, "an Ed25519 private key (PKCS#8 PEM)", (pem) => createSigner(createPrivateKey(pem), stage));
+export function loadSigner(file: string, stage: Signer["stage"], log: Logger): Signer {
+  const expected = "an Ed25519 private key (PKCS#8 PEM)";
+  const load = () => fromFile(file, expected, (pem) => createSigner(createPrivateKey(pem), stage));
+  const signer = reloadFiles([file], load, log);
+  return {
+    stage,
+    get keyid() {
+      return signer.current.keyid;
+    },
+    sign: (bytes) => signer.current.sign(bytes),
+  };
 }
 
-/** X25519 private key, PKCS#8 PEM: opens what is wrapped to this service. Throws FAILED_PRECONDITION (KEY_INVALID). */
-export function loadEncryptionKey(file: string): KeyObject {
-  return fromFile(file, "an X25519 private key (PKCS#8 PEM)", (pem) => {
-    const key = createPrivateKey(pem);
+/**
+ * X25519 private keys, PKCS#8 PEM, newest first: they open what is wrapped to this service. After a rotation the former
+ * stays behind the new one for as long as something wrapped to it is kept. Throws FAILED_PRECONDITION (KEY_INVALID).
+ */
+export function loadEncryptionKey(file: string, log: Logger): DecryptionKeys {
+  const load = () => fromFile(file, "X25519 private keys (PKCS#8 PEM)", readDecryptionKeys);
+  const keys = reloadFiles([file], load, log);
+  return () => keys.current;
+}
+
+function readDecryptionKeys(pem: string): KeyObject[] {
+  const blocks = pem.match(/-----BEGIN PRIVATE KEY-----[^-]+-----END PRIVATE KEY-----/g) ?? [];
+  if (blocks.length === 0 || blocks.length > maxDecryptionKeys) throw new Error(`it has ${blocks.length} private keys`);
+  return blocks.map((block) => {
+    const key = createPrivateKey(block);
     if (key.asymmetricKeyType !== "x25519") throw new Error(`it is ${key.asymmetricKeyType}`);
     return key;
   });
 }
 
-/** The operator's trust bundle (DSSE JSON), verified with the operator's public key (SPKI PEM). */
-export function loadTrust(bundleFile: string, rootFile: string, clock: Clock): TrustBundle {
+/**
+ * The operator's trust bundle (DSSE JSON), verified with the operator's public key (SPKI PEM). A newer version is taken
+ * when the file is replaced; an older one never.
+ */
+export function loadTrust(bundleFile: string, rootFile: string, clock: Clock, log: Logger): TrustBundle {
   const root = fromFile(rootFile, "an Ed25519 public key (SPKI PEM)", (pem) => {
     const key = createPublicKey(pem);
     // createPublicKey also takes a private key, which has no business here.
     if (!pem.includes("BEGIN PUBLIC KEY") || key.asymmetricKeyType !== "ed25519") throw new Error("it is another key");
     return key;
   });
-  return fromFile(bundleFile, "a trust bundle signed by the operator's key", (json) =>
-    loadTrustBundle(json, root, clock.now()),
-  );
+  const load = (previous: TrustBundle | undefined) =>
+    fromFile(bundleFile, "a trust bundle signed by the operator's key", (json) =>
+      loadTrustBundle(json, root, clock.now(), previous?.version),
+    );
+  return currentTrust(reloadFiles([bundleFile], load, log));
+}
+
+/** The bundle that holds now, for those who keep it. */
+function currentTrust(trust: { readonly current: TrustBundle }): TrustBundle {
+  return {
+    get version() {
+      return trust.current.version;
+    },
+    get issuedAt() {
+      return trust.current.issuedAt;
+    },
+    get expiresAt() {
+      return trust.current.expiresAt;
+    },
+    get logs() {
+      return trust.current.logs;
+    },
+    key: (keyid) => trust.current.key(keyid),
+    serviceOf: (keyid) => trust.current.serviceOf(keyid),
+    keyFor: (keyid, stage, at) => trust.current.keyFor(keyid, stage, at),
+    encryptionKey: (service) => trust.current.encryptionKey(service),
+    assertCurrent: (at) => trust.current.assertCurrent(at),
+  };
+}
+
+/** A secret of one line, such as a bus user's seed. Throws FAILED_PRECONDITION (KEY_INVALID) when it is empty. */
+export function loadSecret(file: string, log: Logger): Reloaded<string> {
+  const load = () =>
+    fromFile(file, "a file with a secret in it", (contents) => {
+      const secret = contents.trim();
+      if (secret === "") throw new Error("it is empty");
+      return secret;
+    });
+  return reloadFiles([file], load, log);
 }
 
 function fromFile<T>(file: string, expected: string, parse: (contents: string) => T): T {

@@ -12,7 +12,7 @@ export function serviceConfig(env: EnvReader) {
     trustBundleFile: env.file("TRUST_BUNDLE_FILE"),
     trustRootFile: env.file("TRUST_ROOT_FILE"),
     natsUrl: env.url("NATS_URL", { schemes: ["tls", "nats"] }),
-    natsNkeySeed: env.secretFile("NATS_NKEY_FILE"),
+    natsNkeyFile: env.file("NATS_NKEY_FILE"),
   };
 }
 

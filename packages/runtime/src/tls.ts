@@ -1,10 +1,15 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
+import type { Logger } from "./logger.ts";
+import { reloadFiles } from "./reload.ts";
 
 /** PEM: this process's certificate (with intermediates), its key, and the CA of its neighbours. */
 export interface TlsMaterial {
   readonly cert: Buffer;
   readonly key: Buffer;
   readonly ca: Buffer;
+  /** Called when the three were replaced; absent where they never are. Returns the function that ends it. */
+  readonly onChange?: (listener: () => void) => () => void;
 }
 
 /** What a client needs: the CA; certificate and key where the server wants to know who calls. */
@@ -12,9 +17,34 @@ export interface ClientTls {
   readonly ca: Buffer;
   readonly cert?: Buffer;
   readonly key?: Buffer;
+  readonly onChange?: (listener: () => void) => () => void;
 }
 
-/** Reads the three files. Throws the file system's error, which names the file. */
-export function loadTls(files: { certFile: string; keyFile: string; caFile: string }): TlsMaterial {
-  return { cert: readFileSync(files.certFile), key: readFileSync(files.keyFile), ca: readFileSync(files.caFile) };
+/**
+ * Reads the three files, and again when they change. Throws the file system's error, which names the file, or
+ * node:crypto's for what is no certificate or key.
+ */
+export function loadTls(files: { certFile: string; keyFile: string; caFile: string }, log: Logger): TlsMaterial {
+  const reloaded = reloadFiles(Object.values(files), () => readTls(files), log);
+  return {
+    get cert() {
+      return reloaded.current.cert;
+    },
+    get key() {
+      return reloaded.current.key;
+    },
+    get ca() {
+      return reloaded.current.ca;
+    },
+    onChange: (listener) => reloaded.onChange(listener),
+  };
+}
+
+function readTls({ certFile, keyFile, caFile }: { certFile: string; keyFile: string; caFile: string }) {
+  const [cert, key, ca] = [readFileSync(certFile), readFileSync(keyFile), readFileSync(caFile)];
+  new X509Certificate(ca);
+  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+    throw new Error(`${keyFile} is not the key of ${certFile}`);
+  }
+  return { cert, key, ca };
 }

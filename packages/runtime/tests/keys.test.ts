@@ -2,9 +2,12 @@ import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createTrustBundle, keyIdOf } from "@sallyport/attestation";
+import { createTrustBundle, type DecryptionKeys, keyIdOf } from "@sallyport/attestation";
 import { expect, test } from "vitest";
-import { loadEncryptionKey, loadSigner, loadTrust, systemClock } from "../src/index.ts";
+import { createLogger, loadEncryptionKey, loadSigner, loadTrust, systemClock } from "../src/index.ts";
+
+const log = createLogger("test", "error");
+const keysOf = (keys: DecryptionKeys) => (typeof keys === "function" ? keys() : [keys]);
 
 const dir = mkdtempSync(join(tmpdir(), "sallyport-keys-"));
 const root = generateKeyPairSync("ed25519");
@@ -46,23 +49,23 @@ const rootFile = file("root.pub", publicPem(root.publicKey));
 const bundleFile = file("trust.json", bundle);
 
 test("keys and bundle load, and fit together", () => {
-  const signer = loadSigner(signingFile, "door1");
-  const trust = loadTrust(bundleFile, rootFile, systemClock);
+  const signer = loadSigner(signingFile, "door1", log);
+  const trust = loadTrust(bundleFile, rootFile, systemClock, log);
   expect(trust.serviceOf(signer.keyid)).toBe("pre-moderator");
-  expect(loadEncryptionKey(encryptionFile).asymmetricKeyType).toBe("x25519");
+  expect(keysOf(loadEncryptionKey(encryptionFile, log)).map((key) => key.asymmetricKeyType)).toEqual(["x25519"]);
 });
 
 test("a key of another kind, a private root, a bundle of another root or expired, or no file: refused, showing no key", () => {
   const other = file("other.pub", publicPem(generateKeyPairSync("ed25519").publicKey));
   const later = { now: () => new Date(Date.now() + 120_000) };
   const attempts = [
-    () => loadSigner(encryptionFile, "door1"),
-    () => loadSigner(join(dir, "absent"), "door1"),
-    () => loadEncryptionKey(signingFile),
-    () => loadTrust(bundleFile, file("root.pem", privatePem(root.privateKey)), systemClock),
-    () => loadTrust(bundleFile, other, systemClock),
-    () => loadTrust(bundleFile, rootFile, later),
-    () => loadTrust(signingFile, rootFile, systemClock),
+    () => loadSigner(encryptionFile, "door1", log),
+    () => loadSigner(join(dir, "absent"), "door1", log),
+    () => loadEncryptionKey(signingFile, log),
+    () => loadTrust(bundleFile, file("root.pem", privatePem(root.privateKey)), systemClock, log),
+    () => loadTrust(bundleFile, other, systemClock, log),
+    () => loadTrust(bundleFile, rootFile, later, log),
+    () => loadTrust(signingFile, rootFile, systemClock, log),
   ];
   for (const attempt of attempts) {
     let message = "";

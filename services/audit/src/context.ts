@@ -17,6 +17,7 @@ import {
   type Ids,
   type Logger,
   loadEncryptionKey,
+  loadSecret,
   loadTls,
   loadTrust,
   migrate,
@@ -65,10 +66,14 @@ const migrations = fileURLToPath(new URL("./db/migrations/", import.meta.url));
 /** Connects everything and opens the log. Throws FAILED_PRECONDITION when the log on disk does not verify. */
 export async function fromConfig(config: Config, signal: AbortSignal, overrides: Overrides = {}): Promise<Context> {
   const { clock = systemClock, ids = systemIds, log = createLogger("audit", config.logLevel) } = overrides;
-  const tls = loadTls(config.tls);
-  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock);
+  const tls = loadTls(config.tls, log);
+  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock, log);
   const writer: Writer = { signer: loadLogSigner(config, trust), epoch: ids.uuid() };
-  const vault = createVault(createMasterKey(config.vaultMasterKey), loadEncryptionKey(config.encryptionKeyFile), log);
+  const vault = createVault(
+    createMasterKey(config.vaultMasterKey),
+    loadEncryptionKey(config.encryptionKeyFile, log),
+    log,
+  );
   await using stack = new AsyncDisposableStack();
   const { databaseUrl: url, databasePasswordFile: passwordFile } = config;
   const db = stack.use(await openDatabase({ url, passwordFile, caFile: config.tls.caFile, log }));
@@ -78,7 +83,13 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   await openLog({ db, writer, clock, appender });
   signal.throwIfAborted();
   const bus = stack.use(
-    await connectBus({ url: config.natsUrl, nkeySeed: config.natsNkeySeed, tls, service: "audit", log }),
+    await connectBus({
+      url: config.natsUrl,
+      nkeySeed: loadSecret(config.natsNkeyFile, log),
+      tls,
+      service: "audit",
+      log,
+    }),
   );
   signal.throwIfAborted();
   const watch = { bus, trust: () => trust, clock, log, bucket: "policy", key: "active" };

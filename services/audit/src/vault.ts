@@ -1,7 +1,7 @@
 /** The content vault: keeps requests' keys under the master key and opens bodies. It decides nothing about who may. */
-import { createHash, type KeyObject } from "node:crypto";
+import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { open, type RequestSecret, saltedDigest, unwrapSecret } from "@sallyport/attestation";
+import { type DecryptionKeys, open, type RequestSecret, saltedDigest, unwrapSecret } from "@sallyport/attestation";
 import { WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { AppError, type Logger, type Queryable } from "@sallyport/runtime";
 import { recordAt } from "./db/read.ts";
@@ -19,7 +19,7 @@ export interface Vault {
   open(db: Queryable, requestId: string, kind: Body["kind"]): Promise<Uint8Array>;
 }
 
-export function createVault(master: MasterKey, encryptionKey: KeyObject, log: Logger): Vault {
+export function createVault(master: MasterKey, encryptionKey: DecryptionKeys, log: Logger): Vault {
   async function secretOf({ wrapping, wrapped }: WrappedKey, requestId: string): Promise<RequestSecret> {
     if (wrapping === "master") return master.unwrap(wrapped, requestId);
     return unwrapSecret(Buffer.from(wrapped).toString(), encryptionKey, requestId);

@@ -19,6 +19,7 @@ import {
   type Ids,
   type Logger,
   loadEncryptionKey,
+  loadSecret,
   loadTls,
   loadTrust,
   migrate,
@@ -78,15 +79,21 @@ const migrations = fileURLToPath(new URL("./db/migrations/", import.meta.url));
 export async function fromConfig(config: Config, signal: AbortSignal, overrides: Overrides = {}): Promise<Context> {
   const { clock = systemClock, ids = systemIds, log = createLogger("gateway", config.logLevel) } = overrides;
   const { limits, databaseUrl: url, databasePasswordFile: passwordFile } = config;
-  const tls = loadTls(config.tls);
-  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock);
-  const encryptionKey = loadEncryptionKey(config.encryptionKeyFile);
+  const tls = loadTls(config.tls, log);
+  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock, log);
+  const encryptionKey = loadEncryptionKey(config.encryptionKeyFile, log);
   await using stack = new AsyncDisposableStack();
   const db = stack.use(await openDatabase({ url, passwordFile, caFile: config.tls.caFile, log }));
   await migrate(db, migrations);
   signal.throwIfAborted();
   const bus = stack.use(
-    await connectBus({ url: config.natsUrl, nkeySeed: config.natsNkeySeed, tls, service: "gateway", log }),
+    await connectBus({
+      url: config.natsUrl,
+      nkeySeed: loadSecret(config.natsNkeyFile, log),
+      tls,
+      service: "gateway",
+      log,
+    }),
   );
   signal.throwIfAborted();
   const outbox = createOutbox({ db, bus, producer: "gateway", ids, clock, log });

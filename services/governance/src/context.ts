@@ -18,6 +18,7 @@ import {
   type Db,
   type Ids,
   type Logger,
+  loadSecret,
   loadSigner,
   loadTls,
   loadTrust,
@@ -65,8 +66,8 @@ const migrations = fileURLToPath(new URL("./db/migrations/", import.meta.url));
 
 export async function fromConfig(config: Config, signal: AbortSignal, overrides: Overrides = {}): Promise<Context> {
   const { clock = systemClock, ids = systemIds, log = createLogger("governance", config.logLevel) } = overrides;
-  const tls = loadTls(config.tls);
-  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock);
+  const tls = loadTls(config.tls, log);
+  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock, log);
   const store = await openModelStore(config.modelStoreDir, config.maxModelBytes, ids);
   await using stack = new AsyncDisposableStack();
   const { databaseUrl: url, databasePasswordFile: passwordFile } = config;
@@ -74,7 +75,13 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   await migrate(db, migrations);
   signal.throwIfAborted();
   const bus = stack.use(
-    await connectBus({ url: config.natsUrl, nkeySeed: config.natsNkeySeed, tls, service: "governance", log }),
+    await connectBus({
+      url: config.natsUrl,
+      nkeySeed: loadSecret(config.natsNkeyFile, log),
+      tls,
+      service: "governance",
+      log,
+    }),
   );
   signal.throwIfAborted();
   const outbox = createOutbox({ db, bus, producer: "governance", ids, clock, log });
@@ -85,8 +92,8 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
     ...{ config, log, clock, ids, tls, trust, db, bus, outbox, policy, store },
     confirmer: createConfirmer(bus),
     tokens: createTokenVerifier(config.issuers, clock),
-    reviewSigner: loadSigner(config.signingKeyFile, "review"),
-    stateSigner: loadSigner(config.signingKeyFile, "state"),
+    reviewSigner: loadSigner(config.signingKeyFile, "review", log),
+    stateSigner: loadSigner(config.signingKeyFile, "state", log),
     postModerator: createClient(PostModerationService, {
       ...client("post-moderator"),
       address: config.postModeratorAddress,

@@ -1,8 +1,7 @@
 /** fromConfig: plain constructors, no container; `overrides` is the test seam. */
-import type { KeyObject } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import type { Signer, TrustBundle } from "@sallyport/attestation";
+import type { DecryptionKeys, Signer, TrustBundle } from "@sallyport/attestation";
 import {
   AppError,
   type Bus,
@@ -12,6 +11,7 @@ import {
   type Ids,
   type Logger,
   loadEncryptionKey,
+  loadSecret,
   loadSigner,
   loadTls,
   loadTrust,
@@ -34,7 +34,7 @@ export interface Context {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly signer: Signer;
-  readonly encryptionKey: KeyObject;
+  readonly encryptionKey: DecryptionKeys;
   readonly trust: TrustBundle;
   readonly bus: Bus;
   readonly manifest: WatchedState<Manifest>;
@@ -53,15 +53,15 @@ export interface Overrides {
 /** Reads keys and trust, and connects. Throws FAILED_PRECONDITION when this worker's key is not appointed. */
 export async function fromConfig(config: Config, signal: AbortSignal, overrides: Overrides = {}): Promise<Context> {
   const { clock = systemClock, ids = systemIds, log = createLogger("inference-worker", config.logLevel) } = overrides;
-  const tls = loadTls(config.tls);
-  const signer = loadSigner(config.signingKeyFile, "worker");
-  const encryptionKey = loadEncryptionKey(config.encryptionKeyFile);
-  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock);
+  const tls = loadTls(config.tls, log);
+  const signer = loadSigner(config.signingKeyFile, "worker", log);
+  const encryptionKey = loadEncryptionKey(config.encryptionKeyFile, log);
+  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock, log);
   // Better no worker than one whose every claim is refused.
   trust.keyFor(signer.keyid, "worker", clock.now());
   const guardPrompt = readGuardPrompt(config.guardPromptFile);
-  const { natsUrl: url, natsNkeySeed: nkeySeed } = config;
-  const bus = await connectBus({ url, nkeySeed, tls, service: "inference-worker", log });
+  const nkeySeed = loadSecret(config.natsNkeyFile, log);
+  const bus = await connectBus({ url: config.natsUrl, nkeySeed, tls, service: "inference-worker", log });
   if (signal.aborted) await bus[Symbol.asyncDispose]();
   signal.throwIfAborted();
   const watch = { bus, trust: () => trust, clock, log, bucket: "models", key: "manifest" };

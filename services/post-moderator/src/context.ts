@@ -1,6 +1,5 @@
 /** fromConfig: plain constructors, no container; `overrides` is the test seam. */
-import type { KeyObject } from "node:crypto";
-import type { Signer, TrustBundle } from "@sallyport/attestation";
+import type { DecryptionKeys, Signer, TrustBundle } from "@sallyport/attestation";
 import { type PolicyEngine, policyFromState } from "@sallyport/policy";
 import {
   AppError,
@@ -10,6 +9,7 @@ import {
   createLogger,
   type Logger,
   loadEncryptionKey,
+  loadSecret,
   loadSigner,
   loadTls,
   loadTrust,
@@ -30,7 +30,7 @@ export interface Context {
   readonly trust: TrustBundle;
   readonly signer: Signer;
   readonly countersigner: Signer;
-  readonly encryptionKey: KeyObject;
+  readonly encryptionKey: DecryptionKeys;
   readonly policy: WatchedState<PolicyEngine>;
   /** Digests of the approved models. */
   readonly models: WatchedState<ReadonlySet<string>>;
@@ -45,14 +45,14 @@ export interface Overrides {
 
 export async function fromConfig(config: Config, signal: AbortSignal, overrides: Overrides = {}): Promise<Context> {
   const { clock = systemClock, log = createLogger("post-moderator", config.logLevel) } = overrides;
-  const tls = loadTls(config.tls);
-  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock);
-  const signer = loadSigner(config.signingKeyFile, "door2");
-  const countersigner = loadSigner(config.signingKeyFile, "countersign");
-  const encryptionKey = loadEncryptionKey(config.encryptionKeyFile);
+  const tls = loadTls(config.tls, log);
+  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock, log);
+  const signer = loadSigner(config.signingKeyFile, "door2", log);
+  const countersigner = loadSigner(config.signingKeyFile, "countersign", log);
+  const encryptionKey = loadEncryptionKey(config.encryptionKeyFile, log);
   const bus = await connectBus({
     url: config.natsUrl,
-    nkeySeed: config.natsNkeySeed,
+    nkeySeed: loadSecret(config.natsNkeyFile, log),
     tls,
     service: "post-moderator",
     log,

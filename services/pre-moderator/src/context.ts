@@ -7,6 +7,7 @@ import {
   connectBus,
   createLogger,
   type Logger,
+  loadSecret,
   loadSigner,
   loadTls,
   loadTrust,
@@ -34,12 +35,12 @@ export interface Overrides {
 
 export async function fromConfig(config: Config, signal: AbortSignal, overrides: Overrides = {}): Promise<Context> {
   const { clock = systemClock, log = createLogger("pre-moderator", config.logLevel) } = overrides;
-  const tls = loadTls(config.tls);
-  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock);
-  const signer = loadSigner(config.signingKeyFile, "door1");
+  const tls = loadTls(config.tls, log);
+  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock, log);
+  const signer = loadSigner(config.signingKeyFile, "door1", log);
   const bus = await connectBus({
     url: config.natsUrl,
-    nkeySeed: config.natsNkeySeed,
+    nkeySeed: loadSecret(config.natsNkeyFile, log),
     tls,
     service: "pre-moderator",
     log,

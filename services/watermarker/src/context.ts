@@ -1,6 +1,5 @@
 /** fromConfig: plain constructors, no container; `overrides` is the test seam. */
-import type { KeyObject } from "node:crypto";
-import type { Signer, TrustBundle } from "@sallyport/attestation";
+import type { DecryptionKeys, Signer, TrustBundle } from "@sallyport/attestation";
 import {
   type Bus,
   type Clock,
@@ -8,6 +7,7 @@ import {
   createLogger,
   type Logger,
   loadEncryptionKey,
+  loadSecret,
   loadSigner,
   loadTls,
   loadTrust,
@@ -23,7 +23,7 @@ export interface Context {
   readonly tls: TlsMaterial;
   readonly bus: Bus;
   readonly signer: Signer;
-  readonly encryptionKey: KeyObject;
+  readonly encryptionKey: DecryptionKeys;
   readonly trust: TrustBundle;
 }
 
@@ -38,14 +38,14 @@ export interface Overrides {
  */
 export async function fromConfig(config: Config, signal: AbortSignal, overrides: Overrides = {}): Promise<Context> {
   const { clock = systemClock, log = createLogger("watermarker", config.logLevel) } = overrides;
-  const tls = loadTls(config.tls);
-  const signer = loadSigner(config.signingKeyFile, "watermarker");
-  const encryptionKey = loadEncryptionKey(config.encryptionKeyFile);
-  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock);
+  const tls = loadTls(config.tls, log);
+  const signer = loadSigner(config.signingKeyFile, "watermarker", log);
+  const encryptionKey = loadEncryptionKey(config.encryptionKeyFile, log);
+  const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock, log);
   // Better no watermarker than one whose every mark is refused.
   trust.keyFor(signer.keyid, "watermarker", clock.now());
-  const { natsUrl: url, natsNkeySeed: nkeySeed } = config;
-  const bus = await connectBus({ url, nkeySeed, tls, service: "watermarker", log });
+  const nkeySeed = loadSecret(config.natsNkeyFile, log);
+  const bus = await connectBus({ url: config.natsUrl, nkeySeed, tls, service: "watermarker", log });
   if (signal.aborted) await bus[Symbol.asyncDispose]();
   signal.throwIfAborted();
   return { config, log, clock, tls, bus, signer, encryptionKey, trust };

@@ -1,14 +1,15 @@
 /** One NATS connection: nkey, TLS with our own certificate, a private inbox, and reconnection for ever. */
 import { connect, type NatsConnection, nkeyAuthenticator } from "@nats-io/transport-node";
 import type { Logger } from "../logger.ts";
+import type { Reloaded } from "../reload.ts";
 import type { TlsMaterial } from "../tls.ts";
-
 import { countDisconnection, observeConnection } from "./metrics.ts";
+
 export interface ConnectionOptions {
   /** `tls://host:port`, several with commas. */
   url: string;
   /** User seed (SU…). */
-  nkeySeed: string;
+  nkeySeed: string | Reloaded<string>;
   tls: TlsMaterial;
   service: string;
   log: Logger;
@@ -30,23 +31,26 @@ export class Connection {
   readonly #log: Logger;
   readonly #onReconnect = new Set<() => void>();
   readonly #onDisconnect = new Set<() => void>();
-  #connected = true;
   readonly #rotating: ((() => void) | undefined)[] = [];
   readonly #metrics: Disposable;
+  #connected = true;
 
   private constructor(nc: NatsConnection, log: Logger) {
     this.nc = nc;
     this.#log = log;
-    void this.#follow();
     this.#metrics = observeConnection(() => this.connected);
+    void this.#follow();
   }
 
   static async open({ url, nkeySeed, tls, service, log }: ConnectionOptions): Promise<Connection> {
     const nc = await connect({
       servers: url.split(",").map((server) => server.trim()),
       name: service,
-      authenticator: nkeyAuthenticator(new TextEncoder().encode(nkeySeed.trim())),
-      tls: { cert: String(tls.cert), key: String(tls.key), ca: String(tls.ca) },
+      // Both are asked for again at each reconnection.
+      authenticator: nkeyAuthenticator(() =>
+        new TextEncoder().encode((typeof nkeySeed === "string" ? nkeySeed : nkeySeed.current).trim()),
+      ),
+      tls: textOf(tls),
       inboxPrefix: inboxPrefix(service),
       reconnect: true,
       maxReconnectAttempts: -1,
@@ -60,7 +64,13 @@ export class Connection {
       pingInterval: pingEveryMs,
       maxPingOut: maxPingsOut,
     });
-    return new Connection(nc, log);
+    const connection = new Connection(nc, log);
+    const rotated = () => connection.#rotate();
+    connection.#rotating.push(
+      tls.onChange?.(rotated),
+      typeof nkeySeed === "string" ? undefined : nkeySeed.onChange(rotated),
+    );
+    return connection;
   }
 
   get connected(): boolean {
@@ -78,19 +88,27 @@ export class Connection {
   }
 
   async close(): Promise<void> {
+    for (const stop of this.#rotating) stop?.();
     this.#connected = false;
+    this.#metrics[Symbol.dispose]();
     if (this.nc.isClosed()) return;
     // Draining sends the acks that are still in the buffer, but waits for a server that may be away.
     const drained = await Promise.race([this.nc.drain().then(yes, no), timeout(drainTimeoutMs)]);
     if (!drained && !this.nc.isClosed()) await this.nc.close().catch(no);
   }
 
+  /** What we are known by was replaced: in again with the new one, before the server stops believing the former. */
+  #rotate(): void {
+    this.#log.info("credentials for the bus were replaced; reconnecting with the new ones");
+    this.nc.reconnect().catch((err: unknown) => this.#log.warn({ err }, "could not reconnect"));
+  }
+
   async #follow(): Promise<void> {
     for await (const status of this.nc.status()) {
       if (status.type === "disconnect") {
         this.#connected = false;
+        countDisconnection();
         this.#log.warn("the bus is away; reconnecting");
-    this.#metrics[Symbol.dispose]();
         for (const listener of this.#onDisconnect) listener();
       } else if (status.type === "reconnect") {
         this.#connected = true;
@@ -103,11 +121,24 @@ export class Connection {
   }
 }
 
+function textOf(tls: TlsMaterial) {
+  return {
+    get cert() {
+      return String(tls.cert);
+    },
+    get key() {
+      return String(tls.key);
+    },
+    get ca() {
+      return String(tls.ca);
+    },
+  };
+}
+
 const drainTimeoutMs = 2_000;
 const yes = () => true;
 const no = () => false;
 
-        countDisconnection();
 async function timeout(ms: number): Promise<false> {
   return await new Promise((resolve) => setTimeout(() => resolve(false), ms).unref());
 }

@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import type { DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import {
-  ChannelCredentials,
+  type ChannelCredentials,
   type ClientReadableStream,
   type CallOptions as GrpcCallOptions,
   Client as GrpcClient,
@@ -15,6 +15,8 @@ import { formatAddress } from "../env-values.ts";
 import { AppError } from "../errors.ts";
 import type { ClientTls } from "../tls.ts";
 import { decodeMessage, encodeMessage, passBytes } from "./codec.ts";
+import { channelCredentials } from "./credentials.ts";
+import { countCall } from "./metrics.ts";
 import { serviceOfCertificate, trustDomain } from "./peer.ts";
 import { decodeStatus } from "./status.ts";
 import type { CallOptions, Client } from "./types.ts";
@@ -49,22 +51,22 @@ function methodOf(client: GrpcClient, method: DescMethod, maxBytes: number): unk
   const encode = (request: AnyRequest) => encodeMessage(method.input, request, maxBytes);
   const decode = (bytes: Buffer) => decodeMessage(method.output, bytes, "INTERNAL");
   if (method.methodKind === "unary") {
-    return async (request: AnyRequest, options: CallOptions): Promise<AnyResponse> => {
-      const bytes = encode(request);
-      return decode(
-        await untilReply(options, (settle) => {
+    return (request: AnyRequest, options: CallOptions): Promise<AnyResponse> =>
+      countCall(path, async () => {
+        const bytes = encode(request);
+        const start = (settle: Settle) => {
           const [metadata, callOptions] = prepare(options);
           return client.makeUnaryRequest(path, passBytes, passBytes, bytes, metadata, callOptions, settle);
-        }),
-      );
-    };
+        };
+        return decode(await untilReply(options, start));
+      });
   }
   if (method.methodKind === "server_streaming") {
     return (request: AnyRequest, options: CallOptions) => readAll(client, path, encode(request), decode, options);
   }
   if (method.methodKind === "client_streaming") {
-    return async (requests: AsyncIterable<AnyRequest> | Iterable<AnyRequest>, options: CallOptions) =>
-      decode(await sendAll(client, path, requests, encode, options));
+    return (requests: AsyncIterable<AnyRequest> | Iterable<AnyRequest>, options: CallOptions) =>
+      countCall(path, async () => decode(await sendAll(client, path, requests, encode, options)));
   }
   throw new TypeError(`${method.toString()}: no client for streams in both directions`);
 }
@@ -161,11 +163,10 @@ function prepare({ deadlineMs, bearer, traceparent, waitForReady }: CallOptions)
 }
 
 function credentialsOf({ address, tls, serverName }: ClientOptions): ChannelCredentials {
-  return ChannelCredentials.createSsl(tls.ca, tls.key ?? null, tls.cert ?? null, {
-    // Not the name that grpc-js passes: that is the one sent as SNI, see channelOptions.
-    checkServerIdentity: (_sni, certificate) =>
-      serverName ? checkService(serverName, certificate) : checkServerIdentity(address.host, certificate),
-  });
+  // Not the name that grpc-js passes: that is the one sent as SNI, see channelOptions.
+  return channelCredentials(tls, (_sni, certificate) =>
+    serverName ? checkService(serverName, certificate) : checkServerIdentity(address.host, certificate),
+  );
 }
 
 function checkService(expected: ServiceName, certificate: PeerCertificate): Error | undefined {

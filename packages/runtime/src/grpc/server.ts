@@ -1,5 +1,5 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
-import { type MethodDefinition, Server, ServerCredentials, type UntypedHandleCall } from "@grpc/grpc-js";
+import { type MethodDefinition, Server, type UntypedHandleCall } from "@grpc/grpc-js";
 import type { ServiceName } from "@sallyport/proto/subjects";
 import { HealthImplementation } from "grpc-health-check";
 import type { Address } from "../env.ts";
@@ -8,6 +8,7 @@ import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { TlsMaterial } from "../tls.ts";
 import { type CallRules, CallRunner } from "./call.ts";
+import { serverCredentials } from "./credentials.ts";
 import { adaptHandler, methodDefinition } from "./handlers.ts";
 import { addReflection } from "./reflection.ts";
 import type { Handlers } from "./types.ts";
@@ -112,8 +113,8 @@ function addService(
   server.addService(definition, implementation);
 }
 
-function bind(server: Server, address: Address, { cert, key, ca }: TlsMaterial, mutual: boolean): Promise<number> {
-  const credentials = ServerCredentials.createSsl(ca, [{ cert_chain: cert, private_key: key }], mutual);
+function bind(server: Server, address: Address, tls: TlsMaterial, mutual: boolean): Promise<number> {
+  const credentials = serverCredentials(tls, mutual);
   const target = formatAddress(address);
   return new Promise((resolve, reject) => {
     server.bindAsync(target, credentials, (error, port) => {

@@ -2,8 +2,8 @@
  * What the gateway must know of a live request to judge its next verdict: its secret, its admission, and how far its
  * release chain is verified. Kept in memory, rebuilt from the ledger after a restart or on another replica.
  */
-import type { KeyObject } from "node:crypto";
 import {
+  type DecryptionKeys,
   type Envelope,
   open,
   type RequestSecret,
@@ -37,7 +37,7 @@ export interface Run {
 export interface RunsOptions {
   readonly db: Db;
   readonly trust: TrustBundle;
-  readonly encryptionKey: KeyObject;
+  readonly encryptionKey: DecryptionKeys;
   readonly clock: Clock;
   readonly approvedModel: (digest: string) => boolean;
 }

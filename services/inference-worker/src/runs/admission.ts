@@ -1,7 +1,7 @@
-import type { KeyObject } from "node:crypto";
 import { fromBinary } from "@bufbuild/protobuf";
 import {
   AttestationError,
+  type DecryptionKeys,
   type Link,
   open,
   type RequestSecret,
@@ -17,7 +17,7 @@ import { RunFailure } from "../domain/run-failure.ts";
 
 export interface AdmissionContext {
   trust: TrustBundle;
-  encryptionKey: KeyObject;
+  encryptionKey: DecryptionKeys;
   clock: Clock;
   approvedModel: (digest: string) => boolean;
 }
@@ -55,7 +55,7 @@ export async function admitJob(job: Job, context: AdmissionContext): Promise<Adm
   }
 }
 
-async function openPrompt(job: Job, key: KeyObject): Promise<{ bytes: Uint8Array; secret: RequestSecret }> {
+async function openPrompt(job: Job, key: DecryptionKeys): Promise<{ bytes: Uint8Array; secret: RequestSecret }> {
   const { requestId } = job;
   const wrapped = job.secrets.find(({ service }) => service === "inference-worker");
   if (wrapped === undefined) throw new RunFailure("ADMISSION_INVALID", "the job has no secret for the worker");

@@ -1,6 +1,6 @@
 /** One run under review: its verified beginning, its text, and where door 2's own chain stands. */
-import type { KeyObject } from "node:crypto";
 import {
+  type DecryptionKeys,
   type Envelope,
   type Finding,
   type RequestSecret,
@@ -31,7 +31,7 @@ export interface Run {
 
 export interface BeginOptions {
   readonly trust: TrustBundle;
-  readonly encryptionKey: KeyObject;
+  readonly encryptionKey: DecryptionKeys;
   readonly clock: Clock;
   readonly approvedModel: (digest: string) => boolean;
   readonly contextChars: number;
