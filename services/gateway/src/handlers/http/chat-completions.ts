@@ -142,23 +142,15 @@ const streamHeaders = {
   "x-accel-buffering": "no",
 } as const;
 
-/** A caller who takes nothing for this long is let go: it must not keep its place for ever. */
-const slowReaderMs = 30_000;
-
-/** Waits while the caller reads slower than the model writes, within bounds. */
+/** Waits while the caller reads slower than the model writes; one who takes nothing is let go by the server (see listener.ts). */
 async function write(raw: FastifyReply["raw"], text: string): Promise<void> {
   if (raw.destroyed || raw.write(text)) return;
-  await new Promise<void>((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      raw.off("drain", done);
-      raw.off("close", done);
-      resolve();
-    };
-    const timer = setTimeout(() => raw.destroy(), slowReaderMs);
-    raw.on("drain", done);
-    raw.on("close", done);
-  });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  raw.once("drain", resolve);
+  raw.once("close", resolve);
+  await promise;
+  raw.off("drain", resolve);
+  raw.off("close", resolve);
 }
 
 function extension(row: RequestRow, windows: readonly WindowContent[]) {

@@ -14,6 +14,16 @@ const types: Readonly<Partial<Record<AppError["code"], string>>> = {
   HELD: "held_for_review",
 };
 
+/** Where HTTP has a status of its own for what is wrong with a request. */
+const statuses: Readonly<Record<string, number>> = {
+  METHOD_NOT_ALLOWED: 405,
+  REQUEST_TIMEOUT: 408,
+  BODY_TOO_SLOW: 408,
+  URL_TOO_LONG: 414,
+  EXPECTATION_FAILED: 417,
+  HEADERS_TOO_LARGE: 431,
+};
+
 export interface HttpError {
   readonly status: number;
   readonly body: {
@@ -31,7 +41,7 @@ export function toHttpError(thrown: unknown): HttpError {
   const error = fromFastify(thrown) ?? asAppError(thrown);
   const { field, ...details } = error.details;
   // OpenAI's clients repeat a 409 by themselves: a held request must not be sent again.
-  const status = error.code === "HELD" ? 403 : toHttpStatus(error);
+  const status = error.code === "HELD" ? 403 : (statuses[error.reason] ?? toHttpStatus(error));
   const code = openAiCode(error);
   return {
     status,
@@ -53,20 +63,17 @@ function openAiCode({ code, reason }: AppError): string {
   return code === "BLOCKED" || code === "HELD" ? reason : reason.toLowerCase();
 }
 
-/** What the HTTP server itself refuses: malformed JSON, too large, wrong type. */
+/** What fastify itself refuses: malformed JSON, another content type, a path that cannot be decoded. */
 function fromFastify(thrown: unknown): AppError | undefined {
-  const { statusCode, code, message } = (thrown ?? {}) as Partial<FastifyError>;
+  const { statusCode, code } = (thrown ?? {}) as Partial<FastifyError>;
   if (thrown instanceof AppError || statusCode === undefined || statusCode >= 500) return undefined;
-  const say: Readonly<Record<string, [string, string]>> = {
-    FST_ERR_CTP_INVALID_MEDIA_TYPE: ["send the body as application/json", "UNSUPPORTED_MEDIA_TYPE"],
-    FST_ERR_CTP_BODY_TOO_LARGE: ["the body is too large; at most 1 MiB is read", "BODY_TOO_LARGE"],
-    FST_ERR_CTP_EMPTY_JSON_BODY: ["the body is empty; send a JSON object", "BODY_EMPTY"],
-    FST_ERR_CTP_INVALID_JSON_BODY: ["the body is not valid JSON", "BODY_MALFORMED"],
-    FST_ERR_CTP_INVALID_CONTENT_LENGTH: ["the body does not have the length that its header says", "BODY_MALFORMED"],
-  };
-  const [text, reason] = say[code ?? ""] ?? [
-    thrown instanceof SyntaxError ? "the body is not valid JSON" : (message ?? "bad request"),
-    "BODY_MALFORMED",
-  ];
+  const [text, reason] = said[code ?? ""] ?? ["the body is not valid JSON", "BODY_MALFORMED"];
   return new AppError("INVALID_ARGUMENT", text, { reason });
 }
+
+const said: Readonly<Record<string, readonly [string, string]>> = {
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: ["send the body as application/json", "UNSUPPORTED_MEDIA_TYPE"],
+  FST_ERR_CTP_EMPTY_JSON_BODY: ["the body is empty; send a JSON object", "BODY_EMPTY"],
+  FST_ERR_MAX_PARAM_LENGTH: ["a part of the path is too long", "URL_TOO_LONG"],
+  FST_ERR_BAD_URL: ["the path is not a well-formed URL path", "URL_MALFORMED"],
+};

@@ -1,27 +1,27 @@
-/** The OpenAI-compatible HTTP API (fastify). Limits first: body, headers, idle and slow connections. */
-import { createServer, type RequestListener, type Server } from "node:http";
-import { createServer as createSecureServer } from "node:https";
+/** The OpenAI-compatible HTTP API (fastify). Limits first: head, caller, then the body. */
 import { create, toJson } from "@bufbuild/protobuf";
 import { GetRequestResponseSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
-import { type Address, AppError, asAppError, isLoopback } from "@sallyport/runtime";
+import { type Address, AppError, asAppError } from "@sallyport/runtime";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import type { Context } from "../../context.ts";
 import { cancelRequest, getReceipt, getRequest, models } from "../grpc/requests.ts";
+import { readJsonOnly } from "./body.ts";
 import { handleChatCompletions } from "./chat-completions.ts";
 import { toHttpError } from "./errors.ts";
+import { type HttpLimits, httpLimits } from "./limits.ts";
+import { createHttpListener } from "./listener.ts";
 import { handleModerations } from "./moderations.ts";
-import { identify } from "./request.ts";
+import { checkHead, identify } from "./request.ts";
 
-const bodyLimitBytes = 1024 * 1024;
-const headersTimeoutMs = 10_000;
-const requestTimeoutMs = 30_000;
-const checkConnectionsEveryMs = 2_000;
-const maxHeaderBytes = 16 * 1024;
-
-export async function serveHttp(context: Context, address: Address): Promise<AsyncDisposable & { address: Address }> {
+export async function serveHttp(
+  context: Context,
+  address: Address,
+  limits: HttpLimits = httpLimits,
+): Promise<AsyncDisposable & { address: Address }> {
+  const { server, onClientError } = createHttpListener(context.tls, address, limits);
   const app = Fastify({
-    bodyLimit: bodyLimitBytes,
-    serverFactory: (handler) => createHttpServer(context, address, handler),
+    serverFactory: (handler) => server.on("request", handler),
+    clientErrorHandler: onClientError,
     forceCloseConnections: true,
     logger: false,
     exposeHeadRoutes: false,
@@ -33,7 +33,12 @@ export async function serveHttp(context: Context, address: Address): Promise<Asy
       void (reply as FastifyReply).status(status).send(body);
     },
   });
-  readJsonStrictly(app);
+  readJsonOnly(app, limits);
+  app.addHook("onRequest", async (request) => {
+    checkHead(request.raw, limits);
+    // Before the body is read: whoever may not call is not listened to for long.
+    if (!request.is404) await identify(context, request);
+  });
   app.setErrorHandler((error, request, reply) => {
     const { status, body } = toHttpError(error);
     if (status >= 500)
@@ -52,37 +57,6 @@ export async function serveHttp(context: Context, address: Address): Promise<Asy
   const bound = app.server.address();
   const port = typeof bound === "object" && bound ? bound.port : address.port;
   return { address: { host: address.host, port }, [Symbol.asyncDispose]: () => app.close() };
-}
-
-/** Plain HTTP never leaves the machine: tokens and prompts go over TLS on any address but a loopback one. */
-function createHttpServer({ tls }: Context, { host }: Address, handler: RequestListener): Server {
-  const limits = {
-    requestTimeout: requestTimeoutMs,
-    headersTimeout: headersTimeoutMs,
-    connectionsCheckingInterval: checkConnectionsEveryMs,
-    maxHeaderSize: maxHeaderBytes,
-  };
-  if (isLoopback(host)) return createServer(limits, handler);
-  return createSecureServer(
-    { ...limits, cert: tls.cert, key: tls.key, minVersion: "TLSv1.3" },
-    handler,
-  ) as unknown as Server;
-}
-
-/** Invalid UTF-8 is refused: decoding it leniently would judge other bytes than the caller sent. */
-function readJsonStrictly(app: FastifyInstance): void {
-  const parse = app.getDefaultJsonParser("error", "error");
-  const utf8 = new TextDecoder("utf-8", { fatal: true });
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, body, done) => {
-    let text: string;
-    try {
-      text = utf8.decode(body as Buffer);
-    } catch {
-      return done(new AppError("INVALID_ARGUMENT", "the body is not valid UTF-8", { reason: "BODY_MALFORMED" }));
-    }
-    return parse(request, text, done);
-  });
 }
 
 function routes(app: FastifyInstance, context: Context): void {
@@ -119,7 +93,7 @@ function routes(app: FastifyInstance, context: Context): void {
       context,
       identity,
       request.params.id,
-      AbortSignal.timeout(requestTimeoutMs),
+      AbortSignal.timeout(httpLimits.requestTimeoutMs),
     );
     return { record: Buffer.from(record).toString("utf8"), proof };
   });
