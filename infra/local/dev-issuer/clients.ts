@@ -14,13 +14,16 @@ export interface DevClient {
   readonly groups: readonly string[];
 }
 
+/** Makes an office of one tenant one of the whole platform (policy data, `platformGroups`). */
+const PLATFORM = "sallyport-platform";
+
 /** The people of the development tenant, and one of another tenant. Name of the client = `sub` of its tokens. */
 const PEOPLE: readonly Omit<DevClient, "secret">[] = [
   { id: "user", tenant: "demo", groups: ["sallyport-users"] },
-  { id: "reviewer", tenant: "demo", groups: ["sallyport-reviewers"] },
-  { id: "operator", tenant: "demo", groups: ["sallyport-operators"] },
-  { id: "approver", tenant: "demo", groups: ["sallyport-operators"] },
-  { id: "auditor", tenant: "demo", groups: ["sallyport-auditors"] },
+  { id: "reviewer", tenant: "demo", groups: ["sallyport-reviewers", PLATFORM] },
+  { id: "operator", tenant: "demo", groups: ["sallyport-operators", PLATFORM] },
+  { id: "approver", tenant: "demo", groups: ["sallyport-operators", PLATFORM] },
+  { id: "auditor", tenant: "demo", groups: ["sallyport-auditors", PLATFORM] },
   { id: "outsider", tenant: "other", groups: ["sallyport-users"] },
 ];
 

@@ -207,17 +207,18 @@ describe("the dev issuer", () => {
   const keys = () => createRemoteJWKSet(new URL(`${platform.endpoints.issuer}/jwks`));
 
   test("gives every person a token for the platform's API, with tenant and groups, in a file for its owner alone", async () => {
-    for (const [name, tenant, group] of [
+    const platformGroup = "sallyport-platform";
+    for (const [name, tenant, ...groups] of [
       ["user", "demo", "sallyport-users"],
-      ["reviewer", "demo", "sallyport-reviewers"],
-      ["operator", "demo", "sallyport-operators"],
-      ["auditor", "demo", "sallyport-auditors"],
+      ["reviewer", "demo", "sallyport-reviewers", platformGroup],
+      ["operator", "demo", "sallyport-operators", platformGroup],
+      ["auditor", "demo", "sallyport-auditors", platformGroup],
       ["outsider", "other", "sallyport-users"],
     ] as const) {
       expect(statSync(tokenFile(platform.home, name)).mode & 0o777).toBe(0o600);
       const options = { issuer: platform.endpoints.issuer, audience: API_RESOURCE, algorithms: ["ES256"] };
       const { payload } = await jwtVerify(platform.token(name), keys(), options);
-      expect(payload).toMatchObject({ sub: name, tenant, groups: [group] });
+      expect(payload).toMatchObject({ sub: name, tenant, groups });
     }
   });
 

@@ -15,6 +15,7 @@ export { bundleFromState, type PolicyState, policyFromState, policyToState } fro
 export type {
   AuthzInput,
   AuthzOutput,
+  AuthzResource,
   DecisionFacts,
   DecisionHit,
   DecisionInput,

@@ -35,6 +35,13 @@ function variant(changes: Record<string, string | Uint8Array | undefined>): Map<
   return files;
 }
 
+const tierOrder = ["small", "standard", "large", "sensitive"];
+/** "<model> <tier>", by model and then by tier. */
+function byModel(one: string, two: string): number {
+  const [[a = "", x = ""], [b = "", y = ""]] = [one.split(" "), two.split(" ")];
+  return a === b ? tierOrder.indexOf(x) - tierOrder.indexOf(y) : a < b ? -1 : 1;
+}
+
 type Data = { config: Record<string, never> & { categories: Record<string, { thresholds: Record<string, unknown> }> } };
 
 function withData(edit: (data: Data) => void): PolicyEngine {
@@ -167,6 +174,35 @@ describe("decisions", () => {
       user.groups = ["others"];
     });
     expect(edited.authorize(request)).toEqual({ allow: false, reason: "NO_ROLE" });
+  });
+
+  it("bind a role to model, operation and tier together: two roles add up, and do not mix", () => {
+    const edited = withData((data) => {
+      const { roles } = data.config as unknown as { roles: Record<string, unknown> };
+      const tiered = (models: string[], tiers: string[]) => ({ models, tiers });
+      roles.writers = { groups: ["writers"], actions: { chat: tiered(["a", "b"], ["small"]), "models.list": {} } };
+      roles.research = { groups: ["research"], actions: { chat: tiered(["b", "c"], ["large", "sensitive"]) } };
+    });
+    const allowed = (groups: string[]) =>
+      ["a", "b", "c", "d"].flatMap((model) =>
+        ["small", "standard", "large", "sensitive"]
+          .filter((tier) => {
+            const identity = { tenant: "t", subject: "s", groups };
+            return edited.authorize({ identity, action: "chat", resource: { model, tier } }).allow;
+          })
+          .map((tier) => `${model} ${tier}`),
+      );
+    const [writers, research] = [
+      ["a small", "b small"],
+      ["b large", "b sensitive", "c large", "c sensitive"],
+    ];
+    expect(allowed(["writers"])).toEqual(writers);
+    expect(allowed(["research"])).toEqual(research);
+    expect(allowed(["writers", "research"])).toEqual([...writers!, ...research!].sort(byModel));
+    expect(allowed(["others"])).toEqual([]);
+    const list = { action: "models.list", resource: { model: "c", tier: "large" } };
+    const identity = { tenant: "t", subject: "s", groups: ["research"] };
+    expect(edited.authorize({ identity, ...list }).reason).toBe("NOT_PERMITTED");
   });
 
   it("are the same for the same input, byte for byte", () => {

@@ -123,7 +123,7 @@ async function startIssuer() {
 function signToken(key: KeyObject, iss: string, group: string, lifetimeS: number): string {
   const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const exp = Math.floor(Date.now() / 1_000) + lifetimeS;
-  const claims = { iss, aud: audience, sub: `a-${group}`, tenant: "acme", groups: [group], exp };
+  const claims = { iss, aud: audience, sub: `a-${group}`, tenant: "acme", groups: [group, "sallyport-platform"], exp };
   const signed = `${encode({ alg: "ES256", kid: "k1", typ: "at+jwt" })}.${encode(claims)}`;
   const signature = sign("sha256", Buffer.from(signed), { key, dsaEncoding: "ieee-p1363" });
   return `${signed}.${signature.toString("base64url")}`;

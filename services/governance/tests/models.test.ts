@@ -31,7 +31,7 @@ afterAll(async () => {
   await platform?.close();
 });
 
-const operators = ["sallyport-operators"];
+const operators = ["sallyport-operators", "sallyport-platform"];
 const as = (subject: string, groups = operators) => ({
   bearer: platform.token({ subject, groups }),
   deadlineMs: 10_000,

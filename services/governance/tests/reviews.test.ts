@@ -86,7 +86,10 @@ async function recorded(requestId: string): Promise<{ event: string; actor?: { s
     serverName: "audit",
   });
   const records: { event: string; actor?: { subject: string }; request?: { id: string } }[] = [];
-  const options = { bearer: platform.token({ subject: "aud", groups: ["sallyport-auditors"] }), deadlineMs: 10_000 };
+  const options = {
+    bearer: platform.token({ subject: "aud", groups: ["sallyport-auditors", "sallyport-platform"] }),
+    deadlineMs: 10_000,
+  };
   for await (const { record } of client.tailRecords({ fromIndex: 0n }, options))
     records.push(JSON.parse(Buffer.from(record!.json).toString()));
   client.close();

@@ -14,6 +14,8 @@ export interface PolicySettings {
   review: { contextChars: number; maxHeldBackChars: number };
   /** the tier by which free-standing texts are judged (/v1/moderations) */
   moderation: { tier: string };
+  /** groups that an API token or a client certificate may carry */
+  credentials: { grantable: string[] };
   /** public reason codes */
   codes: Record<string, { message: string; whatToDo: string }>;
 }
@@ -53,6 +55,7 @@ export function readSettings(data: unknown): PolicySettings {
       maxHeldBackChars: count("config.review.maxHeldBackChars"),
     },
     moderation: { tier: text("config.moderation.tier") },
+    credentials: { grantable: texts("config.credentials.grantable") },
     codes: check("config.codes", at("config.codes"), isCodes) as PolicySettings["codes"],
   };
   if (faults.length > 0)

@@ -14,6 +14,7 @@ export type TextTrust = "caller" | "untrusted" | "model";
 export interface PolicyIdentity {
   tenant: string;
   subject: string;
+  issuer?: string;
   groups: readonly string[];
 }
 
@@ -90,15 +91,27 @@ export interface DecisionOutput {
   sanitise: { links: string; linkIndexes: number[]; mask: number[] };
 }
 
+/** What an action is about; what is absent is not asked about. */
+export interface AuthzResource {
+  model?: string;
+  tier?: string;
+  tenant?: string;
+  /** Everybody's, such as a model: for those whose groups make them staff of the platform. */
+  platform?: boolean;
+  ownerSubject?: string;
+  /** Where the subject is known to be of one issuer. */
+  ownerIssuer?: string;
+}
+
 export interface AuthzInput {
   identity: PolicyIdentity;
   /** for instance chat, request.read, review.decide; the list is data */
   action: string;
-  resource: { model?: string; tier?: string; tenant?: string; ownerSubject?: string };
+  resource: AuthzResource;
 }
 
 export interface AuthzOutput {
   allow: boolean;
-  /** OK, or why not: NO_ROLE, NOT_PERMITTED, MODEL_NOT_PERMITTED, WRONG_TENANT, NOT_OWNER, OWN_ITEM, … */
+  /** OK, or why not: NO_ROLE, NOT_PERMITTED, MODEL_NOT_PERMITTED, PLATFORM_ONLY, WRONG_TENANT, NOT_OWNER, OWN_ITEM, … */
   reason: string;
 }

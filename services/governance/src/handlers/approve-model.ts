@@ -15,8 +15,7 @@ export async function approveModel(context: Context, caller: CallerIdentity, req
   const found = await registered(context, request.digest);
   const { name, tier } = found;
   authorise(context, caller, "model.approve", {
-    model: name,
-    tier,
+    ...{ platform: true, model: name, tier },
     ...(found.importer === personOf(caller) && { ownerSubject: caller.subject }),
   });
   checkApproval(found, personOf(caller));

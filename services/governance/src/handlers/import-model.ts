@@ -19,7 +19,7 @@ export async function importModel(
 ) {
   const stream = parts[Symbol.asyncIterator]();
   const metadata = readMetadata(await firstPart(stream));
-  authorise(context, caller, "model.import", { model: metadata.name, tier: metadata.tier });
+  authorise(context, caller, "model.import", { platform: true, model: metadata.name, tier: metadata.tier });
   if (metadata.digest !== "") await refuseKnown(context, metadata.digest);
   const stored = await receive(context, metadata, chunksOf(stream, signal));
   const model: RegisteredModel = {

@@ -15,7 +15,7 @@ export async function revokeModel(context: Context, caller: CallerIdentity, requ
   const why = readJustification(request.justification);
   const found = await registered(context, request.digest);
   const { digest, name, tier, version } = found;
-  authorise(context, caller, "model.revoke", { model: name, tier });
+  authorise(context, caller, "model.revoke", { platform: true, model: name, tier });
   checkRevocation(found);
   const revoked = await context.outbox.commit(async (tx) => {
     const decision = {

@@ -54,9 +54,15 @@ refusals contains "WRONG_TENANT" if {
 	not any_tenant
 }
 
+# What belongs to every tenant at once: models, policy, the switch for everything.
+refusals contains "PLATFORM_ONLY" if {
+	input.resource.platform
+	not any_tenant
+}
+
 refusals contains "NOT_OWNER" if {
 	input.resource.ownerSubject
-	input.resource.ownerSubject != input.identity.subject
+	not own
 	count(grants) > 0
 	not any_owner
 }
@@ -64,12 +70,31 @@ refusals contains "NOT_OWNER" if {
 # Nobody decides about what is their own: reviews of their requests, approval of what they imported.
 refusals contains "OWN_ITEM" if {
 	input.action in config.notOnOwn
+	own
+}
+
+# A subject names somebody at one issuer only; where the resource does not say which, the subject alone counts.
+own if {
 	input.resource.ownerSubject == input.identity.subject
+	not other_issuer
+}
+
+other_issuer if {
+	input.resource.ownerIssuer
+	input.resource.ownerIssuer != object.get(input.identity, "issuer", "")
 }
 
 any_tenant if {
 	some grant in grants
 	grant.tenants == "any"
+}
+
+# "platform": for those whose groups make them staff of the platform, and not of one tenant.
+any_tenant if {
+	some grant in grants
+	grant.tenants == "platform"
+	some group in input.identity.groups
+	group in config.platformGroups
 }
 
 any_owner if {
