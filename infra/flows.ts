@@ -4,6 +4,7 @@
  * against it. What flows over the bus is declared once in proto/subjects.ts, the calls
  * between services in proto/calls.ts; both are joined in here.
  */
+import { BREAK_GLASS } from "@sallyport/attestation";
 import { calls } from "@sallyport/proto/calls";
 import { buckets, coreSubjects, type ServiceName, streams } from "@sallyport/proto/subjects";
 
@@ -24,11 +25,27 @@ const generation = "sallyport.generation.v1.GenerationService";
 const audit = "sallyport.audit.v1.AuditService";
 const models = "sallyport.governance.v1.ModelService";
 const review = "sallyport.governance.v1.ReviewService";
+const switches = "sallyport.governance.v1.SwitchService";
+const credentials = "sallyport.governance.v1.CredentialService";
 
 const callFlows: readonly Flow[] = [
   { from: "client", to: "gateway", protocol: "grpc", what: [generation], why: "the client API" },
   { from: "client", to: "gateway", protocol: "http", what: ["openai"], why: "the OpenAI-compatible API" },
-  { from: "operator", to: "governance", protocol: "grpc", what: [models, review], why: "registry and review queue" },
+  { from: "client", to: "governance", protocol: "grpc", what: [credentials], why: "their own API tokens" },
+  {
+    from: "operator",
+    to: "governance",
+    protocol: "grpc",
+    what: [models, review, switches, credentials],
+    why: "registry, review queue, kill switch, credentials",
+  },
+  {
+    from: "operator",
+    to: "nats",
+    protocol: "nats",
+    what: [`put KV ${BREAK_GLASS.bucket}/${BREAK_GLASS.key}`],
+    why: "break-glass: a switch while governance is down",
+  },
   { from: "operator", to: "audit", protocol: "grpc", what: [audit], why: "records and proofs" },
   {
     from: "operator",

@@ -18,7 +18,7 @@ export interface Home {
   readonly pkiDir: string;
   readonly keysDir: string;
   readonly trustDir: string;
-  /** Offline in a real installation: the operator's root key, which no service may read. */
+  /** Offline in a real installation, and no service may read it: the operator's root key, and what break-glass needs. */
   readonly operatorDir: string;
   readonly secretsDir: string;
   readonly credentialsDir: string;

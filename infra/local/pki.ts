@@ -8,7 +8,7 @@ const DAY_MS = 86_400_000;
 const RENEW_BEFORE_DAYS = 30;
 
 /** Everything that shows a certificate: the services, and those they connect to. */
-export const certificateHolders = [...services, "nats", "postgres", "provisioner"] as const;
+export const certificateHolders = [...services, "nats", "postgres", "provisioner", "operator"] as const;
 export type CertificateHolder = (typeof certificateHolders)[number];
 
 export interface CertificateFiles {
@@ -17,10 +17,10 @@ export interface CertificateFiles {
   readonly ca: string;
 }
 
-/** Where a holder's certificate lies: PEM, key PKCS#8. */
+/** Where a holder's certificate lies: PEM, key PKCS#8. The operator's lies with the operator's other keys. */
 export function certificateFiles(home: Home, holder: CertificateHolder): CertificateFiles {
-  const file = (name: string) => join(home.pkiDir, name);
-  return { cert: file(`${holder}.crt`), key: file(`${holder}.key`), ca: file("ca.crt") };
+  const file = (name: string) => join(holder === "operator" ? home.operatorDir : home.pkiDir, name);
+  return { cert: file(`${holder}.crt`), key: file(`${holder}.key`), ca: join(home.pkiDir, "ca.crt") };
 }
 
 /** SPIFFE id of a holder: the URI SAN that its neighbours check. */

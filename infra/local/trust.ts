@@ -16,14 +16,18 @@ const RENEW_BEFORE_DAYS = 30;
 /** Origin of the local transparency log, the first line of its checkpoints. */
 export const LOG_ORIGIN = "sallyport.local/log";
 
-/** Which service's key may sign which stage; the rest hold a key that the bundle appoints for nothing. */
-const STAGES: Partial<Record<ServiceName, TrustContents["keys"][number]["stages"]>> = {
+/** Which key may sign which stage; the services that are not here hold a key that the bundle appoints for nothing. */
+const STAGES: Partial<Record<Signatory, TrustContents["keys"][number]["stages"]>> = {
   "pre-moderator": ["door1"],
   "inference-worker": ["worker"],
   watermarker: ["watermarker"],
   "post-moderator": ["door2", "countersign"],
   governance: ["review", "state"],
+  operator: ["switch"],
 };
+
+/** Services, and the operator with the break-glass key. */
+type Signatory = ServiceName | "operator";
 
 /** Services that a request's data key is wrapped to. */
 const RECIPIENTS: readonly ServiceName[] = ["gateway", "inference-worker", "post-moderator", "watermarker", "audit"];
@@ -37,8 +41,11 @@ export function trustFiles(home: Home): TrustFiles {
   return { bundle: join(home.trustDir, "bundle.json"), root: join(home.trustDir, "root.pub") };
 }
 
-export function signingKeyFile(home: Home, service: ServiceName): string {
-  return join(home.keysDir, `${service}.signing.pem`);
+/** The operator's is the break-glass key: offline in a real installation, as everything in its folder. */
+export function signingKeyFile(home: Home, service: Signatory): string {
+  return service === "operator"
+    ? join(home.operatorDir, "break-glass.pem")
+    : join(home.keysDir, `${service}.signing.pem`);
 }
 
 export function encryptionKeyFile(home: Home, service: ServiceName): string {
@@ -54,6 +61,7 @@ export function ensureTrust(home: Home, now: Date): boolean {
     ensureKey(signingKeyFile(home, service), "ed25519");
     ensureKey(encryptionKeyFile(home, service), "x25519");
   }
+  ensureKey(signingKeyFile(home, "operator"), "ed25519");
   const rootFile = join(home.operatorDir, "root.key");
   const root = ensureKey(rootFile, "ed25519");
   const files = trustFiles(home);
@@ -89,7 +97,7 @@ type Appointments = Pick<TrustContents, "encryption" | "logs"> & {
 
 function appointments(home: Home): Appointments {
   const keys = Object.entries(STAGES).map(([service, stages]) => {
-    const key = createPublicKey(readFileSync(signingKeyFile(home, service as ServiceName)));
+    const key = createPublicKey(readFileSync(signingKeyFile(home, service as Signatory)));
     const publicKey = key.export({ type: "spki", format: "der" }).toString("base64");
     return { keyid: keyIdOf(key), service, stages, publicKey };
   });

@@ -33,6 +33,8 @@ const families = [
   { subject: subjects.confirm("gateway"), what: "publish confirm" },
   { subject: "$KV.policy.active", what: "put KV policy" },
   { subject: "$KV.models.manifest", what: "put KV models" },
+  { subject: "$KV.switches.active", what: "put KV switches" },
+  { subject: "$KV.credentials.tokens-0", what: "put KV credentials" },
 ];
 const writes = services.flatMap((service) =>
   families.map(({ subject, what }) => ({ service, subject, expected: outcome(says(service, what)) })),
@@ -163,6 +165,36 @@ describe("nobody changes the bus itself", () => {
     for (const { stream, consumer } of consumers) {
       expect(await as(service).publish(`$JS.API.CONSUMER.DELETE.${stream}.${consumer}`)).toBe("refused");
     }
+  });
+});
+
+describe("the operator's own user", () => {
+  let operator: BusUser;
+  beforeAll(async () => {
+    operator = await connectAs(sallyport.platform, "operator");
+  });
+  afterAll(() => operator?.[Symbol.asyncDispose]());
+  const key = "$KV.switches.break-glass";
+
+  test("puts and reads the break-glass switches", async () => {
+    const { stream } = (await operator.ask(key, "probe")) as { stream: string };
+    expect(stream).toBe("KV_switches");
+    const found = await operator.ask(`$JS.API.DIRECT.GET.KV_switches.${key}`);
+    expect(Buffer.from(found as Uint8Array).toString()).toBe("probe");
+  });
+
+  test("puts nothing else, reads nothing else, hears nothing but its answers", async () => {
+    const others = [...families.map(({ subject }) => subject), subjects.audit("governance", "probe"), `${key}.more`];
+    for (const subject of others) expect(await operator.publish(subject, "probe"), subject).toBe("refused");
+    for (const bucket of Object.keys(buckets)) {
+      const get = `$JS.API.DIRECT.GET.KV_${bucket}`;
+      expect(await operator.publish(get, '{"seq":1}'), bucket).toBe("refused");
+      expect(await operator.publish(`${get}.$KV.${bucket}.active`), bucket).toBe("refused");
+    }
+    for (const verb of ["STREAM.INFO", "STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.GET", "STREAM.MSG.DELETE"])
+      expect(await operator.publish(`$JS.API.${verb}.KV_switches`, "{}"), verb).toBe("refused");
+    for (const subject of [">", "$KV.>", "$KV.switches.>", key, "_INBOX_governance.>", "control.*"])
+      expect(await operator.subscribe(subject), subject).toBe("refused");
   });
 });
 

@@ -18,7 +18,7 @@ export interface BusUser extends AsyncDisposable {
 const answerMs = 5_000;
 const openBrace = 0x7b;
 
-export async function connectAs(platform: Platform, service: ServiceName): Promise<BusUser> {
+export async function connectAs(platform: Platform, service: ServiceName | "operator"): Promise<BusUser> {
   const nc = await connect({ ...connectionOptions(platform.home, platform.ports.nats, service), reconnect: false });
   const refused = new Set<string>();
   void (async () => {

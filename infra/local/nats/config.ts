@@ -5,16 +5,16 @@ import type { SubjectPermissions } from "@sallyport/runtime/provisioning";
 import { writeWhole } from "../files.ts";
 import type { Home } from "../home.ts";
 import { certificateFiles } from "../pki.ts";
-import { type BusUser, busUsers, PROVISIONER, provisionerPermissions, servicePermissions } from "./permissions.ts";
+import { type BusUser, busUsers, OPERATOR, permissionsOf } from "./permissions.ts";
 
 const MEBIBYTE = 1024 * 1024;
 const MAX_PAYLOAD_BYTES = 4 * MEBIBYTE;
 const MAX_MEMORY_STORE_BYTES = 512 * MEBIBYTE;
 const MAX_FILE_STORE_BYTES = 8_192 * MEBIBYTE;
 
-/** File with a user's nkey seed, made at the first call. */
+/** File with a user's nkey seed, made at the first call. The operator's lies with the operator's other keys. */
 export function seedFile(home: Home, user: BusUser): string {
-  const file = join(home.secretsDir, `nats-${user}.nk`);
+  const file = join(user === OPERATOR ? home.operatorDir : home.secretsDir, `nats-${user}.nk`);
   if (!existsSync(file)) writeWhole(file, `${new TextDecoder().decode(createUser().getSeed())}\n`);
   return file;
 }
@@ -31,10 +31,7 @@ export function storeDir(home: Home): string {
 /** Writes the server's configuration: loopback, TLS with client certificates, one user a service with its own subjects. */
 export function writeConfig(home: Home, port: number, gatewayId: string): string {
   const { cert, key, ca } = certificateFiles(home, "nats");
-  const users = busUsers.map((user) => {
-    const allowed = user === PROVISIONER ? provisionerPermissions() : servicePermissions(user, gatewayId);
-    return userBlock(user, publicKey(home, user), allowed);
-  });
+  const users = busUsers.map((user) => userBlock(user, publicKey(home, user), permissionsOf(user, gatewayId)));
   const text = `# Generated from proto/subjects.ts and infra/flows.ts at every start: edit those.
 server_name: sallyport-local
 listen: "127.0.0.1:${port}"

@@ -1,3 +1,4 @@
+import { BREAK_GLASS } from "@sallyport/attestation";
 import {
   auditSubjectsOf,
   type BucketName,
@@ -13,6 +14,9 @@ import { jsApiPermissions, type SubjectPermissions } from "@sallyport/runtime/pr
 
 /** Name of the user that makes streams, consumers and buckets; it reads and writes no messages. */
 export const PROVISIONER = "provisioner";
+
+/** Name of the operator's own user: it can set a switch when governance is down. */
+export const OPERATOR = "operator";
 
 /** Subjects that a service's NATS user may use: what proto/subjects.ts and infra/flows.ts say, nothing more. */
 export function servicePermissions(service: ServiceName, gatewayId: string): SubjectPermissions {
@@ -93,5 +97,17 @@ export function provisionerPermissions(): SubjectPermissions {
   };
 }
 
-export const busUsers = [...services, PROVISIONER] as const;
+/** The operator puts and reads the break-glass key, and nothing else on the bus. */
+export function operatorPermissions(): SubjectPermissions {
+  const [inbox, key] = [jsApiPermissions.inbox(OPERATOR), jsApiPermissions.oneKey(BREAK_GLASS.bucket, BREAK_GLASS.key)];
+  return { publish: [...inbox.publish, ...key.publish], subscribe: [...inbox.subscribe, ...key.subscribe] };
+}
+
+export const busUsers = [...services, PROVISIONER, OPERATOR] as const;
 export type BusUser = (typeof busUsers)[number];
+
+/** What the server lets a user do. */
+export function permissionsOf(user: BusUser, gatewayId: string): SubjectPermissions {
+  if (user === PROVISIONER) return provisionerPermissions();
+  return user === OPERATOR ? operatorPermissions() : servicePermissions(user, gatewayId);
+}

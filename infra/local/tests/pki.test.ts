@@ -2,9 +2,9 @@ import { createPublicKey, X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { connect, createServer, type TLSSocket } from "node:tls";
-import { loadTrustBundle } from "@sallyport/attestation";
+import { keyIdOf, loadTrustBundle } from "@sallyport/attestation";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Home, openHome } from "../home.ts";
 import { certificateFiles, ensureCertificates, spiffeId } from "../pki.ts";
@@ -75,10 +75,13 @@ describe("certificates", () => {
     expect(material(home, "gateway").ca.toString()).toBe(ca);
   });
 
-  test("private keys are for their owner alone, and the CA's lies with the operator", () => {
+  test("private keys are for their owner alone; the CA's and the operator's lie with the operator", () => {
     expect(statSync(certificateFiles(home, "gateway").key).mode & 0o777).toBe(0o600);
     expect(statSync(home.operatorDir).mode & 0o777).toBe(0o700);
     expect(statSync(join(home.operatorDir, "ca.key")).mode & 0o777).toBe(0o600);
+    const { cert, key } = certificateFiles(home, "operator");
+    expect([cert, key].map(dirname)).toEqual([home.operatorDir, home.operatorDir]);
+    expect(statSync(key).mode & 0o777).toBe(0o600);
   });
 });
 
@@ -98,8 +101,12 @@ describe("trust bundle", () => {
       watermarker: "watermarker",
       "post-moderator": "door2+countersign",
       governance: "review+state",
+      operator: "switch",
     });
     expect(load().encryptionKey("inference-worker").kid).toMatch(/^inference-worker-/);
+    const breakGlass = join(home.operatorDir, "break-glass.pem");
+    expect(statSync(breakGlass).mode & 0o777).toBe(0o600);
+    expect(load().serviceOf(keyIdOf(createPublicKey(readFileSync(breakGlass))))).toBe("operator");
   });
 
   test("stays as it is until its end or a key changes; then its version counts up and no key's beginning moves", () => {
@@ -114,6 +121,6 @@ describe("trust bundle", () => {
     expect(load(later).version).toBe(first.version + 2);
     const text = readFileSync(join(home.operatorDir, "trust-state.json"), "utf8");
     const starts = Object.values((JSON.parse(text) as { since: Record<string, string> }).since);
-    expect(starts.filter((start) => Date.parse(start) < now.getTime())).toHaveLength(4);
+    expect(starts.filter((start) => Date.parse(start) < now.getTime())).toHaveLength(5);
   });
 });

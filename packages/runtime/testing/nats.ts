@@ -14,9 +14,11 @@ import { createTestCa, type TestCa } from "./certificates.ts";
 import { binCacheDir } from "./paths.ts";
 import { freePort, ServerProcess } from "./server-process.ts";
 
+type User = ServiceName | "operator" | "admin";
+
 export interface TestNatsOptions {
   /** Users with no entry here may do anything in the account. */
-  permissions?: Partial<Record<ServiceName, SubjectPermissions>>;
+  permissions?: Partial<Record<ServiceName | "operator", SubjectPermissions>>;
   ca?: TestCa;
 }
 
@@ -24,7 +26,7 @@ export interface TestNatsOptions {
 export interface TestNats extends AsyncDisposable {
   readonly url: string;
   readonly ca: TestCa;
-  seed(user: ServiceName | "admin"): string;
+  seed(user: User): string;
   bus(service: ServiceName, log: Logger): Promise<Bus>;
   /** Full rights; a new connection for each call, to be closed by the caller. */
   admin(): Promise<NatsConnection>;
@@ -43,7 +45,7 @@ export async function startTestNats(options: TestNatsOptions = {}): Promise<Test
   const ca = options.ca ?? (await createTestCa());
   const dir = mkdtempSync(join(tmpdir(), "sallyport-nats-"));
   const port = await freePort();
-  const seeds = new Map([...services, "admin" as const].map((user) => [user, newSeed()]));
+  const seeds = new Map([...services, "operator" as const, "admin" as const].map((user) => [user, newSeed()]));
   const files = await ca.issue("nats");
   writeFileSync(join(dir, "nats.conf"), serverConfig(dir, port, files, seeds, options.permissions ?? {}));
   const { path } = await findNatsServer({ cacheDir: binCacheDir(), log: () => undefined });
@@ -119,8 +121,8 @@ function serverConfig(
   dir: string,
   port: number,
   files: { certFile: string; keyFile: string; caFile: string },
-  seeds: ReadonlyMap<ServiceName | "admin", string>,
-  permissions: Partial<Record<ServiceName, SubjectPermissions>>,
+  seeds: ReadonlyMap<User, string>,
+  permissions: NonNullable<TestNatsOptions["permissions"]>,
 ): string {
   const users = [...seeds].map(([user, seed]) => {
     const nkey = nkeys.fromSeed(new TextEncoder().encode(seed)).getPublicKey();

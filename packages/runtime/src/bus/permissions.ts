@@ -34,6 +34,11 @@ export const jsApiPermissions = {
   }),
   /** putState. */
   putKv: (bucket: string): SubjectPermissions => ({ publish: [bucketSubject(bucket, ">")], subscribe: [] }),
+  /** The break-glass way: one key, put and read by a direct get, and nothing heard of it. */
+  oneKey: (bucket: string, key: string): SubjectPermissions => {
+    const subject = bucketSubject(bucket, key);
+    return { publish: [subject, `$JS.API.DIRECT.GET.${bucketStream(bucket)}.${subject}`], subscribe: [] };
+  },
   /** bus.signal and bus.onSignal (core NATS). */
   signal: (subject: string): SubjectPermissions => ({ publish: [subject], subscribe: [] }),
   onSignal: (pattern: string): SubjectPermissions => ({ publish: [], subscribe: [pattern] }),
