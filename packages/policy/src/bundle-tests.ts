@@ -3,8 +3,9 @@ import { PolicyEngine } from "./engine/engine.ts";
 import type { AuthzInput, DecisionInput, DoorStage, TextModality } from "./engine/types.ts";
 import { applyEdits } from "./judge/edits.ts";
 import { judge, type TextPart } from "./judge/judge.ts";
+import { type QuotaSubject, quotaLimitsOf, quotaRulesFor } from "./quotas/quotas.ts";
 
-/** One case of a bundle's tests/*.json. Exactly one of judge, decide and authorize is set. */
+/** One case of a bundle's tests/*.json. Exactly one of judge, decide, authorize and quotas is set. */
 interface TestCase {
   name: string;
   judge?: {
@@ -17,6 +18,7 @@ interface TestCase {
   };
   decide?: DecisionInput;
   authorize?: AuthzInput;
+  quotas?: QuotaSubject;
   expect: {
     decision?: string;
     /** codes that must be among the findings */
@@ -26,6 +28,8 @@ interface TestCase {
     text?: string;
     allow?: boolean;
     reason?: string;
+    /** all limits that hold, in order, as `<name>=<limit>` */
+    limits?: string[];
   };
 }
 
@@ -64,7 +68,11 @@ function outcomeOf(engine: PolicyEngine, test: TestCase): TestCase["expect"] {
     const { decision, findings } = engine.decide(test.decide);
     return { decision, codes: findings.map(({ code }) => code), hardStop: findings.some(({ hardStop }) => hardStop) };
   }
-  if (test.judge === undefined) throw new TypeError("a case needs judge, decide or authorize");
+  if (test.quotas !== undefined) {
+    const limits = quotaRulesFor(engine.settings.quotas, test.quotas).flatMap(quotaLimitsOf);
+    return { limits: limits.map(({ name, limit }) => `${name}=${limit}`) };
+  }
+  if (test.judge === undefined) throw new TypeError("a case needs judge, decide, authorize or quotas");
   const { text, parts, stage = "door1", modality = "text", tier = "standard", operation = "chat" } = test.judge;
   const trust = stage === "door1" ? "caller" : "model";
   const judged = parts ?? [{ text: text ?? "", trust } as const];
@@ -95,6 +103,8 @@ function compare(expected: TestCase["expect"], actual: TestCase["expect"]): stri
     if (!actual.codes?.includes(code))
       differences.push(`code ${code} is missing among ${actual.codes?.join(", ") || "none"}`);
   }
+  if (expected.limits !== undefined && expected.limits.join() !== actual.limits?.join())
+    differences.push(`limits: expected ${expected.limits.join(", ")}, got ${actual.limits?.join(", ") ?? "none"}`);
   if (expected.text !== undefined && expected.text !== actual.text) differences.push("the edited text differs");
   return differences;
 }

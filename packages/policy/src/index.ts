@@ -34,5 +34,15 @@ export { applyEdits, type Edit } from "./judge/edits.ts";
 export { type JudgeInput, type Judgement, judge, type TextPart } from "./judge/judge.ts";
 export { extractLinks, type Link, type LinkResult, type LinkSettings } from "./links/index.ts";
 export { type Normalised, normalise, type View, type ViewName, viewNames } from "./normalise/index.ts";
+export {
+  describeQuotas,
+  type QuotaLimit,
+  type QuotaMeter,
+  type QuotaRule,
+  type QuotaSubject,
+  quotaLimitsOf,
+  quotaMeters,
+  quotaRulesFor,
+} from "./quotas/quotas.ts";
 export { compileMatcher, type Matcher, type MatcherSettings, type MatchResult } from "./rules/matcher.ts";
 export type { Hit, Rule, RuleFile } from "./rules/schema.ts";

@@ -1,5 +1,6 @@
 import { PolicyError } from "../errors.ts";
 import type { LinkSettings } from "../links/index.ts";
+import { type QuotaRule, quotaFaults } from "../quotas/quotas.ts";
 import type { MatcherSettings } from "../rules/matcher.ts";
 
 /** The part of a bundle's `data.config` that code reads itself. Decisions are Rego's. */
@@ -14,6 +15,8 @@ export interface PolicySettings {
   review: { contextChars: number; maxHeldBackChars: number };
   /** the tier by which free-standing texts are judged (/v1/moderations) */
   moderation: { tier: string };
+  /** how much a caller may ask for; all rules that are meant for a call hold */
+  quotas: QuotaRule[];
   /** groups that an API token or a client certificate may carry */
   credentials: { grantable: string[] };
   /** public reason codes */
@@ -55,9 +58,11 @@ export function readSettings(data: unknown): PolicySettings {
       maxHeldBackChars: count("config.review.maxHeldBackChars"),
     },
     moderation: { tier: text("config.moderation.tier") },
+    quotas: at("config.quotas") as QuotaRule[],
     credentials: { grantable: texts("config.credentials.grantable") },
     codes: check("config.codes", at("config.codes"), isCodes) as PolicySettings["codes"],
   };
+  faults.push(...quotaFaults(settings.quotas));
   if (faults.length > 0)
     throw new PolicyError("BUNDLE_INVALID", `data.json: missing or malformed: ${faults.join(", ")}`);
   return settings;
