@@ -12,6 +12,9 @@ import type { Clock } from "./clock.ts";
 import { AppError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import { type Reloaded, reloadFiles } from "./reload.ts";
+import { gauge } from "./telemetry/metrics.ts";
+
+const trustExpiresAt = gauge("sallyport_trust_bundle_expiry_timestamp_seconds", "When the trust bundle ends.");
 
 /** More than these in one file is a mistake: each is tried in turn. */
 const maxDecryptionKeys = 8;
@@ -20,7 +23,7 @@ const maxDecryptionKeys = 8;
 export function loadSigner(file: string, stage: Signer["stage"], log: Logger): Signer {
   const expected = "an Ed25519 private key (PKCS#8 PEM)";
   const load = () => fromFile(file, expected, (pem) => createSigner(createPrivateKey(pem), stage));
-  const signer = reloadFiles([file], load, log);
+  const signer = reloadFiles("signing-key", [file], load, log);
   return {
     stage,
     get keyid() {
@@ -36,7 +39,7 @@ export function loadSigner(file: string, stage: Signer["stage"], log: Logger): S
  */
 export function loadEncryptionKey(file: string, log: Logger): DecryptionKeys {
   const load = () => fromFile(file, "X25519 private keys (PKCS#8 PEM)", readDecryptionKeys);
-  const keys = reloadFiles([file], load, log);
+  const keys = reloadFiles("encryption-key", [file], load, log);
   return () => keys.current;
 }
 
@@ -62,10 +65,12 @@ export function loadTrust(bundleFile: string, rootFile: string, clock: Clock, lo
     return key;
   });
   const load = (previous: TrustBundle | undefined) =>
-    fromFile(bundleFile, "a trust bundle signed by the operator's key", (json) =>
-      loadTrustBundle(json, root, clock.now(), previous?.version),
-    );
-  return currentTrust(reloadFiles([bundleFile], load, log));
+    fromFile(bundleFile, "a trust bundle signed by the operator's key", (json) => {
+      const trust = loadTrustBundle(json, root, clock.now(), previous?.version);
+      trustExpiresAt.set({}, trust.expiresAt.getTime() / 1_000);
+      return trust;
+    });
+  return currentTrust(reloadFiles("trust", [bundleFile], load, log));
 }
 
 /** The bundle that holds now, for those who keep it. */
@@ -99,7 +104,7 @@ export function loadSecret(file: string, log: Logger): Reloaded<string> {
       if (secret === "") throw new Error("it is empty");
       return secret;
     });
-  return reloadFiles([file], load, log);
+  return reloadFiles("bus", [file], load, log);
 }
 
 function fromFile<T>(file: string, expected: string, parse: (contents: string) => T): T {

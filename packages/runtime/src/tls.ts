@@ -1,7 +1,11 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { createSecureContext } from "node:tls";
 import type { Logger } from "./logger.ts";
 import { reloadFiles } from "./reload.ts";
+import { gauge } from "./telemetry/metrics.ts";
+
+const expiresAt = gauge("sallyport_certificate_expiry_timestamp_seconds", "When this service's certificate ends.");
 
 /** PEM: this process's certificate (with intermediates), its key, and the CA of its neighbours. */
 export interface TlsMaterial {
@@ -25,7 +29,7 @@ export interface ClientTls {
  * node:crypto's for what is no certificate or key.
  */
 export function loadTls(files: { certFile: string; keyFile: string; caFile: string }, log: Logger): TlsMaterial {
-  const reloaded = reloadFiles(Object.values(files), () => readTls(files), log);
+  const reloaded = reloadFiles("tls", Object.values(files), () => readTls(files), log);
   return {
     get cert() {
       return reloaded.current.cert;
@@ -40,11 +44,30 @@ export function loadTls(files: { certFile: string; keyFile: string; caFile: stri
   };
 }
 
+/** A CA alone, such as that of the callers' certificates; read again when it changes. */
+export function loadCa(file: string, log: Logger): Pick<TlsMaterial, "ca" | "onChange"> {
+  const reloaded = reloadFiles("callers-ca", [file], () => ({ ca: readCa(file) }), log);
+  return {
+    get ca() {
+      return reloaded.current.ca;
+    },
+    onChange: (listener) => reloaded.onChange(listener),
+  };
+}
+
+function readCa(file: string): Buffer {
+  const ca = readFileSync(file);
+  new X509Certificate(ca);
+  return ca;
+}
+
 function readTls({ certFile, keyFile, caFile }: { certFile: string; keyFile: string; caFile: string }) {
   const [cert, key, ca] = [readFileSync(certFile), readFileSync(keyFile), readFileSync(caFile)];
-  new X509Certificate(ca);
-  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+  const certificate = new X509Certificate(cert);
+  if (!certificate.checkPrivateKey(createPrivateKey(key))) {
     throw new Error(`${keyFile} is not the key of ${certFile}`);
   }
+  createSecureContext({ cert, key, ca });
+  expiresAt.set({}, Date.parse(certificate.validTo) / 1_000);
   return { cert, key, ca };
 }

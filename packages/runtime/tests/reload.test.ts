@@ -31,7 +31,7 @@ describe("files that are replaced while the service runs", () => {
       renameSync(path("next"), path("value"));
     };
     swapTo("1");
-    using value = reloadFiles([path("value")], () => number(readFileSync(path("value"), "utf8")), log);
+    using value = reloadFiles("vault", [path("value")], () => number(readFileSync(path("value"), "utf8")), log);
     const seen: number[] = [];
     value.onChange((next) => seen.push(next));
     swapTo("2");

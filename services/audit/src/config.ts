@@ -15,7 +15,7 @@ export function readConfig(source: Readonly<Record<string, string | undefined>>)
     ...databaseConfig(env),
     ...callerConfig(env),
     logOrigin: env.string("LOG_ORIGIN", { pattern: /^[^\s+]{1,256}$/ }),
-    vaultMasterKey: env.secretFile("VAULT_MASTER_KEY_FILE"),
+    vaultMasterKeyFile: env.file("VAULT_MASTER_KEY_FILE"),
   }));
 }
 

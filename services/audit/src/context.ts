@@ -22,6 +22,8 @@ import {
   loadTrust,
   migrate,
   openDatabase,
+  type Reloaded,
+  reloadFiles,
   systemClock,
   systemIds,
   type TlsMaterial,
@@ -33,7 +35,7 @@ import { formatVkey, type NoteSigner, signatureType, verifierKeyOf } from "@sall
 import type { Writer } from "./append-batch.ts";
 import { type Appender, createAppender } from "./appender.ts";
 import type { Config } from "./config.ts";
-import { createMasterKey } from "./domain/master-key.ts";
+import { type MasterKeys, readMasterKeys } from "./domain/master-key.ts";
 import { createHeads, type Heads } from "./heads.ts";
 import { openLog } from "./open-log.ts";
 import { createVault, type Vault } from "./vault.ts";
@@ -53,6 +55,7 @@ export interface Context {
   /** Aborts when the service is told to stop. */
   readonly stopping: AbortSignal;
   readonly vault: Vault;
+  readonly masters: Reloaded<MasterKeys>;
 }
 
 export interface Overrides {
@@ -69,11 +72,10 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const tls = loadTls(config.tls, log);
   const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock, log);
   const writer: Writer = { signer: loadLogSigner(config, trust), epoch: ids.uuid() };
-  const vault = createVault(
-    createMasterKey(config.vaultMasterKey),
-    loadEncryptionKey(config.encryptionKeyFile, log),
-    log,
-  );
+  const { vaultMasterKeyFile } = config;
+  const readMasters = () => readMasterKeys(readFileSync(vaultMasterKeyFile, "utf8"));
+  const masters = reloadFiles("vault", [vaultMasterKeyFile], readMasters, log);
+  const vault = createVault(() => masters.current, loadEncryptionKey(config.encryptionKeyFile, log), log);
   await using stack = new AsyncDisposableStack();
   const { databaseUrl: url, databasePasswordFile: passwordFile } = config;
   const db = stack.use(await openDatabase({ url, passwordFile, caFile: config.tls.caFile, log }));
@@ -97,7 +99,22 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const tokens = createTokenVerifier(config.issuers, clock);
   const confirmer = createConfirmer(bus);
   stack.move();
-  return { config, log, clock, tls, db, bus, policy, tokens, heads, appender, confirmer, vault, stopping: signal };
+  return {
+    config,
+    log,
+    clock,
+    tls,
+    db,
+    bus,
+    policy,
+    tokens,
+    heads,
+    appender,
+    confirmer,
+    vault,
+    masters,
+    stopping: signal,
+  };
 }
 
 /** A log whose key is not in the trust bundle could be verified by nobody: it is not written. */

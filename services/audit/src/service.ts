@@ -6,6 +6,7 @@ import { watchGaps } from "./gaps.ts";
 import { logEvent } from "./handlers/log-event.ts";
 import { auditMetrics } from "./metrics.ts";
 import { serveAuditors, serveFiles, serveNeighbours } from "./servers.ts";
+import { startVaultRotation } from "./vault-rotation.ts";
 
 /** Events in flight: the appender gathers them into batches. */
 const concurrency = 256;
@@ -17,6 +18,7 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   stack.use(bus);
   stack.use(policy);
   stack.use(confirmer);
+  stack.use(startVaultRotation(context));
   stack.defer(() => appender.close());
   const [consumer] = streams.AUDIT.consumers;
   const handle = (event: AuditEvent, { subject }: MessageMeta) => logEvent(context, event, subject);

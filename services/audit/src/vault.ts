@@ -7,7 +7,7 @@ import { AppError, type Logger, type Queryable } from "@sallyport/runtime";
 import { recordAt } from "./db/read.ts";
 import { findKey, newestBodies, type StoredBody, type WrappedKey } from "./db/vault.ts";
 import type { Body } from "./domain/event.ts";
-import type { MasterKey } from "./domain/master-key.ts";
+import type { MasterKeys } from "./domain/master-key.ts";
 
 export interface Vault {
   /** Wraps a request's secret anew under the master key; what cannot be opened now is kept as it came. */
@@ -19,19 +19,19 @@ export interface Vault {
   open(db: Queryable, requestId: string, kind: Body["kind"]): Promise<Uint8Array>;
 }
 
-export function createVault(master: MasterKey, encryptionKey: DecryptionKeys, log: Logger): Vault {
-  async function secretOf({ wrapping, wrapped }: WrappedKey, requestId: string): Promise<RequestSecret> {
-    if (wrapping === "master") return master.unwrap(wrapped, requestId);
-    return unwrapSecret(Buffer.from(wrapped).toString(), encryptionKey, requestId);
+/** `masters`: those of now, asked for at each use. */
+export function createVault(masters: () => MasterKeys, encryptionKey: DecryptionKeys, log: Logger): Vault {
+  async function secretOf(key: WrappedKey, requestId: string): Promise<RequestSecret> {
+    if (key.wrapping === "master") return masters().byId(key.masterId).unwrap(key.wrapped, requestId);
+    return unwrapSecret(Buffer.from(key.wrapped).toString(), encryptionKey, requestId);
   }
 
   return {
     async rewrap(jwe, requestId) {
       try {
-        return {
-          wrapping: "master",
-          wrapped: master.wrap(await unwrapSecret(jwe, encryptionKey, requestId), requestId),
-        };
+        const secret = await unwrapSecret(jwe, encryptionKey, requestId);
+        const { newest } = masters();
+        return { wrapping: "master", wrapped: newest.wrap(secret, requestId), masterId: newest.id };
       } catch (err) {
         // The record must not wait for the vault, and the key must not be lost: it may open under an older key.
         const digest = createHash("sha256").update(jwe).digest("hex");

@@ -6,7 +6,7 @@ import { createLogger, systemClock } from "@sallyport/runtime";
 import type { TestDatabase } from "@sallyport/runtime/testing";
 import { signatureType, verifierKeyOf } from "@sallyport/tlog";
 import { createAppender } from "../src/appender.ts";
-import { createMasterKey } from "../src/domain/master-key.ts";
+import { readMasterKeys } from "../src/domain/master-key.ts";
 import { logEvent } from "../src/handlers/log-event.ts";
 import { createHeads } from "../src/heads.ts";
 import { openLog } from "../src/open-log.ts";
@@ -26,7 +26,8 @@ export async function serviceParts(target?: TestDatabase) {
   const appender = createAppender({ db, writer, clock, log, onHead: heads.announce });
   await openLog({ db, writer, clock, appender });
   const vaultKeys = generateKeyPairSync("x25519");
-  const vault = createVault(createMasterKey(randomBytes(32).toString("hex")), vaultKeys.privateKey, log);
+  const masters = readMasterKeys(randomBytes(32).toString("hex"));
+  const vault = createVault(() => masters, vaultKeys.privateKey, log);
   const confirmed: string[] = [];
   const confirmer = { confirm: (_: string, id: string) => void confirmed.push(id), [Symbol.dispose]: () => {} };
   const stop = new AbortController();

@@ -92,7 +92,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Db> {
 
 /** Asked for its CA at each new connection. `host` makes tls check the name also where it is an IP address, without SNI. */
 function tlsOf(caFile: string, host: string, log: Logger): object {
-  const ca = reloadFiles([caFile], () => readFileSync(caFile, "utf8"), log);
+  const ca = reloadFiles("database-ca", [caFile], () => readFileSync(caFile, "utf8"), log);
   return {
     get ca() {
       return ca.current;

@@ -2,10 +2,10 @@
 import type { Queryable, Tx } from "@sallyport/runtime";
 import type { Body } from "../domain/event.ts";
 
-export interface WrappedKey {
-  readonly wrapping: "master" | "jwe";
-  readonly wrapped: Uint8Array;
-}
+export type WrappedKey =
+  /** Under the vault's master key of this id. */
+  | { readonly wrapping: "master"; readonly wrapped: Uint8Array; readonly masterId: string }
+  | { readonly wrapping: "jwe"; readonly wrapped: Uint8Array };
 
 export interface VaultEntry {
   readonly requestId: string;
@@ -18,9 +18,10 @@ export interface VaultEntry {
 export async function insertVault(tx: Tx, entries: readonly VaultEntry[], now: Date): Promise<void> {
   for (const { requestId, key } of entries) {
     if (key === undefined) continue;
-    const sql =
-      "INSERT INTO vault_keys (request_id, wrapping, wrapped, stored_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-    await tx.query(sql, [requestId, key.wrapping, Buffer.from(key.wrapped), now]);
+    const sql = `INSERT INTO vault_keys (request_id, wrapping, wrapped, master_id, stored_at)
+      VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`;
+    const masterId = key.wrapping === "master" ? key.masterId : null;
+    await tx.query(sql, [requestId, key.wrapping, Buffer.from(key.wrapped), masterId, now]);
   }
   const rows = entries.flatMap(({ requestId, recordIndex, bodies }) =>
     bodies.map((body) => ({ ...body, requestId, recordIndex })),
@@ -40,9 +41,46 @@ export async function insertVault(tx: Tx, entries: readonly VaultEntry[], now: D
 }
 
 export async function findKey(db: Queryable, requestId: string): Promise<WrappedKey | undefined> {
-  const sql = "SELECT wrapping, wrapped FROM vault_keys WHERE request_id = $1";
+  const sql = `SELECT wrapping, wrapped, master_id AS "masterId" FROM vault_keys WHERE request_id = $1`;
   const { rows } = await db.query<WrappedKey>(sql, [requestId]);
-  return rows[0] && { wrapping: rows[0].wrapping, wrapped: new Uint8Array(rows[0].wrapped) };
+  return rows[0] && { ...rows[0], wrapped: new Uint8Array(rows[0].wrapped) };
+}
+
+/** Rows of a time when there was one master key only. */
+export async function adoptUnnamed(db: Queryable, oldestId: string): Promise<void> {
+  const sql = "UPDATE vault_keys SET master_id = $1 WHERE wrapping = 'master' AND master_id IS NULL";
+  await db.query(sql, [oldestId]);
+}
+
+const underFormer = "wrapping = 'master' AND (master_id < $1 OR master_id > $1)";
+
+export async function countUnderFormer(db: Queryable, newestId: string): Promise<number> {
+  const sql = `SELECT count(*) FROM vault_keys WHERE ${underFormer}`;
+  return Number((await db.query<{ count: string }>(sql, [newestId])).rows[0]!.count);
+}
+
+export interface FormerWrap {
+  readonly requestId: string;
+  readonly wrapped: Uint8Array;
+  readonly masterId: string;
+}
+
+export async function lockUnderFormer(tx: Tx, newestId: string, limit: number): Promise<FormerWrap[]> {
+  const sql = `SELECT request_id AS "requestId", wrapped, master_id AS "masterId" FROM vault_keys
+    WHERE ${underFormer} LIMIT $2 FOR UPDATE`;
+  const { rows } = await tx.query<FormerWrap>(sql, [newestId, limit]);
+  return rows.map((row) => ({ ...row, wrapped: new Uint8Array(row.wrapped) }));
+}
+
+export async function updateWraps(
+  tx: Tx,
+  masterId: string,
+  wraps: readonly { requestId: string; wrapped: Uint8Array }[],
+): Promise<void> {
+  const sql = `UPDATE vault_keys SET wrapped = new.wrapped, master_id = $1
+    FROM unnest($2::text[], $3::bytea[]) AS new (request_id, wrapped) WHERE vault_keys.request_id = new.request_id`;
+  const ids = wraps.map(({ requestId }) => requestId);
+  await tx.query(sql, [masterId, ids, wraps.map(({ wrapped }) => Buffer.from(wrapped))]);
 }
 
 export interface StoredBody extends Body {
