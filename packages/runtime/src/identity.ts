@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from "jose";
 import type { Clock } from "./clock.ts";
 import { AppError } from "./errors.ts";
+import { type ClientCertificate, thumbprintOf } from "./identity-certificate.ts";
 import { createKeySource, type KeySource } from "./jwks.ts";
 
 /** Asymmetric only: nobody who can verify can also sign. */
@@ -17,6 +18,11 @@ export interface IssuerConfig {
   /** Must be among the token's `aud`. */
   readonly audience: string;
   readonly jwksUri: string;
+  /**
+   * The tenants that this issuer may name; left out: any. With several issuers each should have its own, or one of them
+   * could name the other's.
+   */
+  readonly tenants?: readonly string[];
 }
 
 export interface CallerIdentity {
@@ -33,23 +39,25 @@ export interface CallerIdentity {
 export interface TokenVerifier {
   /**
    * Throws UNAUTHENTICATED with reason TOKEN_MISSING, TOKEN_MALFORMED, TOKEN_ALGORITHM, TOKEN_ISSUER, TOKEN_AUDIENCE,
-   * TOKEN_SIGNATURE, TOKEN_EXPIRED, TOKEN_NOT_YET_VALID or TOKEN_CLAIMS; UNAVAILABLE (ISSUER_UNAVAILABLE) when the
+   * TOKEN_SIGNATURE, TOKEN_EXPIRED, TOKEN_NOT_YET_VALID, TOKEN_CLAIMS, TOKEN_TENANT (the issuer may not name it) or
+   * TOKEN_BINDING (RFC 8705: bound to a certificate that the caller has not shown); UNAVAILABLE (ISSUER_UNAVAILABLE) when the
    * issuer's keys cannot be had. No message holds any of the token.
    */
-  verify(bearer: string | undefined): Promise<CallerIdentity>;
+  verify(bearer: string | undefined, certificate?: ClientCertificate): Promise<CallerIdentity>;
 }
 
 export function createTokenVerifier(issuers: readonly IssuerConfig[], clock: Clock): TokenVerifier {
   const known = new Map(issuers.map((issuer) => [issuer.issuer, { ...issuer, keys: createKeySource(issuer.jwksUri) }]));
   return {
-    async verify(bearer) {
+    async verify(bearer, certificate) {
       if (bearer === undefined || bearer === "") {
         throw refused("TOKEN_MISSING", "send an access token: `authorization: Bearer <token>`");
       }
       const issuer = known.get(issuerOf(bearer));
       if (issuer === undefined) throw refused("TOKEN_ISSUER", "the token's issuer is not one that is trusted here");
       const payload = await verifySigned(bearer, issuer, clock);
-      return identityOf(payload, issuer.issuer, bearer);
+      checkBinding(payload, certificate);
+      return identityOf(payload, issuer, bearer);
     },
   };
 }
@@ -110,13 +118,25 @@ function faultOf(error: unknown, audience: string): AppError {
   return refused("TOKEN_MALFORMED", "the token is not a signed JWT");
 }
 
-function identityOf(payload: JWTPayload, issuer: string, token: string): CallerIdentity {
+/** Any confirmation that cannot be checked here refuses: the token says that its bearer alone is not enough. */
+function checkBinding({ cnf }: JWTPayload, certificate: ClientCertificate | undefined): void {
+  if (cnf === undefined) return;
+  const { "x5t#S256": thumbprint, ...others } = (cnf ?? {}) as Record<string, unknown>;
+  const bound = typeof thumbprint === "string" && Object.keys(others).length === 0;
+  if (bound && certificate && thumbprintOf(certificate) === thumbprint) return;
+  throw refused("TOKEN_BINDING", "the token is bound to a client certificate: connect with that certificate");
+}
+
+function identityOf(payload: JWTPayload, { issuer, tenants }: IssuerConfig, token: string): CallerIdentity {
   const { tenant, sub, client_id: clientId, groups = [], jti } = payload;
   if (typeof tenant !== "string" || !/^[a-z0-9][a-z0-9-]{0,63}$/.test(tenant)) {
     throw refused(
       "TOKEN_CLAIMS",
       "the token needs a claim `tenant`: 1 to 64 characters of a-z, 0-9 and -, not beginning with -",
     );
+  }
+  if (tenants && !tenants.includes(tenant)) {
+    throw refused("TOKEN_TENANT", "the token's issuer may not name this tenant");
   }
   const subject = sub ?? clientId;
   if (!isName(subject, 256)) throw refused("TOKEN_CLAIMS", "the token needs a claim `sub` or `client_id`");

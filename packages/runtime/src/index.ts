@@ -1,6 +1,13 @@
 export * from "./api-token.ts";
 export * from "./bus/index.ts";
 export * from "./clock.ts";
+export {
+  type Believed,
+  type CredentialRef,
+  certificateIssuer,
+  type WatchedCredentials,
+  watchCredentials,
+} from "./credentials.ts";
 export * from "./db/index.ts";
 export * from "./env.ts";
 export { formatAddress, parseAddress } from "./env-values.ts";
@@ -8,6 +15,8 @@ export * from "./errors.ts";
 export * from "./grpc/index.ts";
 export * from "./health.ts";
 export * from "./identity.ts";
+export * from "./identity-caller.ts";
+export * from "./identity-certificate.ts";
 export { isLoopback, parseIssuers } from "./jwks.ts";
 export * from "./keys.ts";
 export * from "./lifecycle.ts";

@@ -51,7 +51,7 @@ export function parseIssuers(value: unknown): IssuerConfig[] {
 }
 
 function parseIssuer(entry: unknown, where: string): IssuerConfig {
-  const { issuer, audience, jwksUri, ...rest } = (entry ?? {}) as Record<string, unknown>;
+  const { issuer, audience, jwksUri, tenants, ...rest } = (entry ?? {}) as Record<string, unknown>;
   for (const [name, text] of Object.entries({ issuer, audience, jwksUri })) {
     if (typeof text !== "string" || text === "") throw new Error(`${where} needs a string ${name}`);
   }
@@ -60,7 +60,16 @@ function parseIssuer(entry: unknown, where: string): IssuerConfig {
   if (url?.protocol !== "https:" && !(url?.protocol === "http:" && isLoopback(url.hostname))) {
     throw new Error(`${where} needs an https jwksUri (http only on a loopback address)`);
   }
-  return { issuer: issuer as string, audience: audience as string, jwksUri: url.href };
+  return {
+    ...{ issuer: issuer as string, audience: audience as string, jwksUri: url.href },
+    ...(tenants !== undefined && { tenants: parseTenants(tenants, where) }),
+  };
+}
+
+function parseTenants(value: unknown, where: string): readonly string[] {
+  const listed = Array.isArray(value) && value.length > 0 && value.every((name) => typeof name === "string" && name);
+  if (!listed) throw new Error(`${where} needs a list of names as tenants, or none for any`);
+  return value as string[];
 }
 
 /** 127.0.0.0/8, ::1 (with or without brackets) and `localhost`. */

@@ -4,6 +4,7 @@
  */
 import { BREAK_GLASS, type Json } from "@sallyport/attestation";
 import { type WatchedState, type WatchOptions, watchState } from "./state.ts";
+import { fields, invalid, list, text, time } from "./state-fields.ts";
 import {
   type Switch,
   type SwitchFacts,
@@ -104,20 +105,16 @@ export function effective(active: SwitchSet, breakGlass: SwitchSet): Switch[] {
   return [...active.switches, ...breakGlass.switches.filter(({ id }) => !lifted.has(id))];
 }
 
-/** Read strictly: a value that is not understood whole is refused whole, and then nothing passes. */
 export function readSwitches(value: Json): SwitchSet {
   const { switches, lifted = [] } = fields(value, ["switches"], ["lifted"]);
-  return { switches: list(switches).map(readSwitch), lifted: list(lifted).map(text) };
+  return { switches: list(switches, readSwitch), lifted: list(lifted, (id) => text(id)) };
 }
 
 function readSwitch(value: Json): Switch {
   const { id, kind, target, until } = fields(value, ["id", "kind", "target"], ["until"]);
   if (!switchKinds.some((known) => known === kind)) throw invalid("an unknown kind");
   const read: Switch = { id: text(id), kind: kind as SwitchKind, target: readTarget(target) };
-  if (until === undefined) return read;
-  const at = new Date(text(until));
-  if (Number.isNaN(at.getTime())) throw invalid("`until` is no time");
-  return { ...read, until: at };
+  return until === undefined ? read : { ...read, until: time(until) };
 }
 
 const names = {
@@ -131,30 +128,7 @@ const names = {
 function readTarget(value: Json | undefined): SwitchTarget {
   const scope = (value as { scope?: unknown } | undefined)?.scope;
   if (typeof scope !== "string" || !Object.hasOwn(names, scope)) throw invalid("an unknown scope");
-  const found = fields(value!, ["scope", ...names[scope as keyof typeof names]], []);
+  const found = fields(value, ["scope", ...names[scope as keyof typeof names]]);
   for (const name of Object.values(found)) text(name);
   return found as unknown as SwitchTarget;
-}
-
-function fields(value: Json, required: readonly string[], optional: readonly string[]): Record<string, Json> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid("no object");
-  const found = value as Record<string, Json>;
-  const known = [...required, ...optional];
-  if (!Object.keys(found).every((name) => known.includes(name))) throw invalid("unknown fields");
-  if (!required.every((name) => Object.hasOwn(found, name))) throw invalid("a field is missing");
-  return found;
-}
-
-function list(value: Json | undefined): readonly Json[] {
-  if (!Array.isArray(value)) throw invalid("no list");
-  return value;
-}
-
-function text(value: Json | undefined): string {
-  if (typeof value !== "string" || value === "") throw invalid("no text");
-  return value;
-}
-
-function invalid(problem: string): Error {
-  return new Error(`the signed switches make no sense: ${problem}`);
 }

@@ -16,10 +16,16 @@ import type { TlsMaterial } from "../src/tls.ts";
 const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 const hourMs = 3_600_000;
 
+interface IssueOptions {
+  uris?: string[];
+  expired?: boolean;
+  subject?: string;
+}
+
 export interface TestPki {
   readonly ca: Buffer;
-  /** Certificate for localhost and 127.0.0.1 with the service's SPIFFE id; `uris` replaces the id. */
-  issue(service: string, options?: { uris?: string[]; expired?: boolean }): Promise<TlsMaterial>;
+  /** Certificate for localhost and 127.0.0.1 with the service's SPIFFE id; `uris` replaces the id, `subject` `CN=<service>`. */
+  issue(service: string, options?: IssueOptions): Promise<TlsMaterial>;
 }
 
 export async function createTestPki(name = "Sallyport test CA"): Promise<TestPki> {
@@ -42,7 +48,7 @@ export async function createTestPki(name = "Sallyport test CA"): Promise<TestPki
 
 async function issue(
   service: string,
-  { uris = [`spiffe://sallyport.local/${service}`], expired = false }: { uris?: string[]; expired?: boolean },
+  { uris = [`spiffe://sallyport.local/${service}`], expired = false, subject = `CN=${service}` }: IssueOptions,
   issuer: X509Certificate,
   signingKey: webcrypto.CryptoKey,
   ca: Buffer,
@@ -50,7 +56,7 @@ async function issue(
   const keys = await generateKeys();
   const certificate = await X509CertificateGenerator.create({
     serialNumber: randomBytes(16).toString("hex"),
-    subject: `CN=${service}`,
+    subject,
     issuer: issuer.subject,
     notBefore: new Date(Date.now() - 2 * hourMs),
     notAfter: new Date(Date.now() + (expired ? -hourMs : hourMs)),

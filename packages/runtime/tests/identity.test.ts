@@ -2,8 +2,8 @@ import { createHmac } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT } from "jose";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { createTokenVerifier, parseIssuers, type TokenVerifier } from "../src/index.ts";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { createTokenVerifier, parseIssuers, type TokenVerifier, thumbprintOf } from "../src/index.ts";
 
 const audience = "sallyport-api";
 const keys = await generateKeyPair("ES256", { extractable: true });
@@ -31,6 +31,8 @@ beforeEach(() => {
   [published, answerWith, fetches, now] = [[jwk], 200, 0, new Date()];
   verifier = createTokenVerifier([{ issuer, audience, jwksUri }], { now: () => now });
 });
+
+afterEach(() => vi.useRealTimers());
 
 const seconds = (from: Date, more: number) => Math.floor(from.getTime() / 1_000) + more;
 
@@ -155,9 +157,64 @@ test("keys that cannot be had are UNAVAILABLE, not a refusal, and it recovers", 
   await expect.poll(async () => reasonOf(await token()), { timeout: 3_000 }).toBe("accepted");
 });
 
+/** The issuer's keys change at once, and the clock of their cache goes on by `ms`. */
+function rotate(to: typeof published, ms: number) {
+  published = to;
+  vi.setSystemTime(Date.now() + ms);
+  now = new Date();
+}
+const minuteMs = 60_000;
+
+test("a new key of the issuer is fetched when its first token comes, and the old one goes on while it is published", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  expect(await reasonOf(await token())).toBe("accepted");
+  const next = await generateKeyPair("ES256", { extractable: true });
+  const second = { ...(await exportJWK(next.publicKey)), kid: "k2", alg: "ES256", use: "sig" };
+  rotate([jwk, second], minuteMs);
+  expect(await reasonOf(await token({}, { kid: "k2" }, next.privateKey))).toBe("accepted");
+  expect(await reasonOf(await token())).toBe("accepted");
+  expect(fetches).toBe(2);
+});
+
+test("a key that the issuer took back is not believed ten minutes later", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  expect(await reasonOf(await token())).toBe("accepted");
+  const next = await generateKeyPair("ES256", { extractable: true });
+  const second = { ...(await exportJWK(next.publicKey)), kid: "k2", alg: "ES256", use: "sig" };
+  rotate([second], 11 * minuteMs);
+  expect(await reasonOf(await token())).toBe("TOKEN_SIGNATURE");
+  expect(await reasonOf(await token({}, { kid: "k2" }, next.privateKey))).toBe("accepted");
+});
+
+test("each of several issuers speaks with its own keys for its own tenants alone", async () => {
+  const other = `${issuer}/other`;
+  const issuers = [
+    { issuer, audience, jwksUri, tenants: ["acme"] },
+    { issuer: other, audience, jwksUri: `${other}/jwks`, tenants: ["globex"] },
+  ];
+  verifier = createTokenVerifier(issuers, { now: () => now });
+  expect(await reasonOf(await token())).toBe("accepted");
+  expect(await reasonOf(await token({ iss: other, tenant: "globex" }))).toBe("accepted");
+  expect(await reasonOf(await token({ tenant: "globex" }))).toBe("TOKEN_TENANT");
+  expect(await reasonOf(await token({ iss: other }))).toBe("TOKEN_TENANT");
+});
+
+test("a token bound to a certificate (RFC 8705) holds with that certificate alone, and other bindings never", async () => {
+  const mine = { fingerprint: "ab".repeat(32), spiffeId: undefined, subjectDn: "CN=a", validTo: now };
+  const bound = await token({ cnf: { "x5t#S256": thumbprintOf(mine) } });
+  expect(await verifier.verify(bound, mine)).toMatchObject({ subject: "alice" });
+  expect(await reasonOf(bound)).toBe("TOKEN_BINDING");
+  const other = { ...mine, fingerprint: "cd".repeat(32) };
+  await expect(verifier.verify(bound, other)).rejects.toMatchObject({ reason: "TOKEN_BINDING" });
+  for (const cnf of [{ jkt: "x" }, {}, "x", null, { "x5t#S256": thumbprintOf(mine), jkt: "x" }]) {
+    await expect(verifier.verify(await token({ cnf }), mine)).rejects.toMatchObject({ reason: "TOKEN_BINDING" });
+  }
+});
+
 test("OIDC_ISSUERS: plain HTTP off the loopback, unknown fields and twins are faults", () => {
   const good = { issuer: "https://id.example", audience, jwksUri: "https://id.example/jwks" };
   expect(parseIssuers([good])).toEqual([good]);
+  expect(parseIssuers([{ ...good, tenants: ["acme"] }])).toEqual([{ ...good, tenants: ["acme"] }]);
   for (const bad of [
     [],
     {},
@@ -167,6 +224,9 @@ test("OIDC_ISSUERS: plain HTTP off the loopback, unknown fields and twins are fa
     [{ ...good, jwksUri: "nonsense" }],
     [{ ...good, audience: "" }],
     [{ ...good, audiense: "x" }],
+    [{ ...good, tenants: [] }],
+    [{ ...good, tenants: "acme" }],
+    [{ ...good, tenants: [""] }],
     [good, good],
   ]) {
     expect(() => parseIssuers(bad)).toThrow();

@@ -40,7 +40,7 @@ async function put(key: "active" | "break-glass", version: number, value: object
   const state = { bucket: "switches", key, version, value: value as Json, issuedAt: new Date().toISOString() };
   await putState(bus, "switches", key, encodeEnvelopeJson(signState(keys.signer(stage), state)));
 }
-const stageOf = (key: string) => (key === "active" ? "state" : "switch");
+const stageOf = (key: string) => (key === "active" ? ("state" as const) : ("switch" as const));
 
 const reason = (facts = { tenant: "acme", model: "m" }) => {
   try {

@@ -11,8 +11,13 @@ type CaListener = experimental.CaCertificateUpdateListener;
 type IdentityListener = experimental.IdentityCertificateUpdateListener;
 type CheckServer = (name: string, certificate: PeerCertificate) => Error | undefined;
 
-/** `mutual`: callers must show a certificate of the CA. */
-export function serverCredentials(tls: TlsMaterial, mutual: boolean): ServerCredentials {
+/** Whose certificates callers show: nobody's, must be of `tls.ca`, or may be of this CA (then the handler looks at it). */
+export type ClientCertificates = "none" | "required" | Pick<ClientTls, "ca" | "onChange">;
+
+export function serverCredentials(tls: TlsMaterial, clients: ClientCertificates): ServerCredentials {
+  if (typeof clients === "object")
+    return experimental.createCertificateProviderServerCredentials(providerOf(tls), providerOf(clients), false);
+  const mutual = clients === "required";
   if (!tls.onChange) {
     const pair = { cert_chain: tls.cert, private_key: tls.key };
     return ServerCredentials.createSsl(tls.ca, [pair], mutual);

@@ -8,7 +8,7 @@ import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { TlsMaterial } from "../tls.ts";
 import { type CallRules, CallRunner } from "./call.ts";
-import { serverCredentials } from "./credentials.ts";
+import { type ClientCertificates, serverCredentials } from "./credentials.ts";
 import { adaptHandler, methodDefinition } from "./handlers.ts";
 import { addReflection } from "./reflection.ts";
 import type { Handlers } from "./types.ts";
@@ -29,6 +29,8 @@ export interface ServeOptions {
   tls: TlsMaterial;
   /** Set: callers must show a certificate of `tls.ca`, and call only what is allowed to their service. */
   mutual?: { allowedCallers: (grpcServiceName: string) => readonly ServiceName[] };
+  /** Not with `mutual`: callers may show a certificate of this CA, and it comes with their calls. */
+  clientCa?: Pick<TlsMaterial, "ca" | "onChange"> | undefined;
   log: Logger;
   /** Largest message, in either direction (4 MiB). */
   maxMessageBytes?: number;
@@ -86,7 +88,8 @@ export async function serve<const T extends readonly DescService[]>(
       health.setStatus(name, serving ? "SERVING" : "NOT_SERVING");
     }
   };
-  const port = await bind(server, address, tls, mutual !== undefined);
+  const clients = mutual ? "required" : (options.clientCa ?? "none");
+  const port = await bind(server, address, tls, clients);
   setServing(true);
   return {
     address: { host: address.host, port },
@@ -113,8 +116,8 @@ function addService(
   server.addService(definition, implementation);
 }
 
-function bind(server: Server, address: Address, tls: TlsMaterial, mutual: boolean): Promise<number> {
-  const credentials = serverCredentials(tls, mutual);
+function bind(server: Server, address: Address, tls: TlsMaterial, clients: ClientCertificates): Promise<number> {
+  const credentials = serverCredentials(tls, clients);
   const target = formatAddress(address);
   return new Promise((resolve, reject) => {
     server.bindAsync(target, credentials, (error, port) => {

@@ -12,6 +12,8 @@ export interface CallContext {
   readonly metadata: Metadata;
   /** The calling service, from its verified certificate; undefined where callers come with a token. */
   readonly peer: ServiceName | undefined;
+  /** The caller's own certificate (DER), verified against `clientCa`; undefined without one, or where services call. */
+  readonly certificate: Uint8Array | undefined;
   /** The access token of `authorization: Bearer …`, not verified. Never to be logged. */
   readonly bearer: string | undefined;
   /** Well-formed, or undefined. */
@@ -38,6 +40,7 @@ export interface CallOptions {
   signal?: AbortSignal;
   /** Access token, sent as `authorization: Bearer …`. */
   bearer?: string;
+  /** Another one than that of the code that calls. */
   traceparent?: string;
   /** Wait, within the deadline, for a neighbour that is being started again, instead of failing at once. */
   waitForReady?: boolean;

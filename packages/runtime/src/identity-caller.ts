@@ -1,0 +1,47 @@
+/** Who calls the client API, whichever credential it shows (docs/design/contracts.md, Callers' identities). */
+import { isApiToken } from "./api-token.ts";
+import type { CredentialRef, WatchedCredentials } from "./credentials.ts";
+import { AppError } from "./errors.ts";
+import type { CallerIdentity, TokenVerifier } from "./identity.ts";
+import type { ClientCertificate } from "./identity-certificate.ts";
+
+export interface Presented {
+  /** Of `authorization: Bearer …`. */
+  readonly bearer: string | undefined;
+  /** That TLS has verified against the callers' CA. */
+  readonly certificate?: ClientCertificate | undefined;
+}
+
+export interface Caller extends CallerIdentity {
+  /** The entry that it is believed for; undefined for an access token, which its issuer vouches for. */
+  readonly credentialRef: CredentialRef | undefined;
+}
+
+export interface CallerVerifier {
+  /** The bearer names the caller where both are there. Throws what TokenVerifier and WatchedCredentials throw. */
+  verify(presented: Presented): Promise<Caller>;
+}
+
+export function createCallerVerifier(
+  tokens: TokenVerifier,
+  credentials: Pick<WatchedCredentials, "token" | "certificate">,
+): CallerVerifier {
+  return {
+    async verify({ bearer, certificate }) {
+      if (bearer) {
+        if (!isApiToken(bearer)) return { ...(await tokens.verify(bearer, certificate)), credentialRef: undefined };
+        const { identity, ref } = credentials.token(bearer);
+        return { ...identity, credentialRef: ref };
+      }
+      if (!certificate) throw missing();
+      const { identity, ref } = credentials.certificate(certificate);
+      return { ...identity, credentialRef: ref };
+    },
+  };
+}
+
+function missing(): AppError {
+  const message =
+    "send an access token or API token (`authorization: Bearer <token>`), or connect with a client certificate";
+  return new AppError("UNAUTHENTICATED", message, { reason: "TOKEN_MISSING" });
+}
