@@ -31,6 +31,8 @@ export interface AppErrorOptions {
   reason?: string;
   /** Public facts, for instance `{ requestId }`; they travel in ErrorInfo.metadata. */
   details?: Readonly<Record<string, string>>;
+  /** Trying again sooner is in vain: google.rpc.RetryInfo, HTTP Retry-After. */
+  retryAfterMs?: number;
   /** For the log only. */
   cause?: unknown;
 }
@@ -40,12 +42,14 @@ export class AppError extends Error {
   readonly code: ErrorCode;
   readonly reason: string;
   readonly details: Readonly<Record<string, string>>;
+  readonly retryAfterMs: number | undefined;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.reason = options.reason ?? code;
     this.details = options.details ?? {};
+    this.retryAfterMs = options.retryAfterMs;
   }
 }
 
@@ -55,12 +59,13 @@ export interface GrpcStatus {
   message: string;
   reason: string;
   details: Readonly<Record<string, string>>;
+  retryAfterMs: number | undefined;
 }
 
 export function toGrpcStatus(error: unknown): GrpcStatus {
-  const { code, message, reason, details } = asAppError(error);
+  const { code, message, reason, details, retryAfterMs } = asAppError(error);
   // BLOCKED and HELD share a gRPC status with other codes: `code` lets our own client tell them apart.
-  return { code: mapping[code][0], message, reason, details: { ...details, code } };
+  return { code: mapping[code][0], message, reason, details: { ...details, code }, retryAfterMs };
 }
 
 export function toHttpStatus(error: unknown): number {

@@ -4,7 +4,8 @@ import type { AddressInfo } from "node:net";
 import { type ServiceError, status } from "@grpc/grpc-js";
 import { GenerationService } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { describe, expect, test } from "vitest";
-import { type AppError, createClient, decodeStatus } from "../src/index.ts";
+import { encodeStatus } from "../src/grpc/status.ts";
+import { AppError, createClient, decodeStatus } from "../src/index.ts";
 import { pki } from "./grpc-kit.ts";
 
 const names = /127\.0\.0\.1|:\d|ECONN|localhost|certificate|connect|resolve/i;
@@ -45,4 +46,13 @@ test("no text that comes without our ErrorInfo is passed on, whatever its status
     expect(error.message.length).toBeGreaterThan(8);
     expect(error.message).not.toContain("10.0.0.7");
   }
+});
+
+test("when to try again travels with the status, where there is such a time", () => {
+  const sent = (retryAfterMs?: number) => {
+    const error = new AppError("RESOURCE_EXHAUSTED", "later", { reason: "RATE_LIMITED", retryAfterMs });
+    return decodeStatus(encodeStatus(error) as unknown as ServiceError);
+  };
+  expect(sent(12_500)).toMatchObject({ reason: "RATE_LIMITED", message: "later", retryAfterMs: 12_500 });
+  expect(sent().retryAfterMs).toBeUndefined();
 });

@@ -1,8 +1,8 @@
-/** AppError ↔ gRPC status with google.rpc.Status and ErrorInfo in `grpc-status-details-bin` (AIP-193). */
+/** AppError ↔ gRPC status with google.rpc.Status, ErrorInfo and RetryInfo in `grpc-status-details-bin` (AIP-193). */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { anyPack, anyUnpack } from "@bufbuild/protobuf/wkt";
+import { anyPack, anyUnpack, durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { Metadata, type ServiceError, type StatusObject } from "@grpc/grpc-js";
-import { type ErrorInfo, ErrorInfoSchema } from "@sallyport/proto/google/rpc/error_details";
+import { ErrorInfoSchema, RetryInfoSchema } from "@sallyport/proto/google/rpc/error_details";
 import { StatusSchema } from "@sallyport/proto/google/rpc/status";
 import { AppError, codeOfGrpcStatus, type ErrorCode, isErrorCode, toGrpcStatus } from "../errors.ts";
 
@@ -12,11 +12,15 @@ const detailsKey = "grpc-status-details-bin";
 const maxMessageLength = 1_000;
 
 export function encodeStatus(error: unknown): StatusObject {
-  const { code, message: fullMessage, reason, details } = toGrpcStatus(error);
+  const { code, message: fullMessage, reason, details, retryAfterMs } = toGrpcStatus(error);
   // grpc-js percent-encodes it with encodeURI, which throws on half a surrogate pair.
   const message = fullMessage.slice(0, maxMessageLength).toWellFormed();
   const info = create(ErrorInfoSchema, { reason, domain: errorDomain, metadata: details });
   const status = create(StatusSchema, { code, message, details: [anyPack(ErrorInfoSchema, info)] });
+  if (retryAfterMs !== undefined) {
+    const retryDelay = durationFromMs(retryAfterMs);
+    status.details.push(anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay })));
+  }
   const metadata = new Metadata();
   metadata.set(detailsKey, Buffer.from(toBinary(StatusSchema, status)));
   return { code, details: message, metadata };
@@ -27,11 +31,11 @@ export function encodeStatus(error: unknown): StatusObject {
  * ours: that of grpc-js or of a proxy names hosts, ports and certificates, and an error may be passed on to a caller.
  */
 export function decodeStatus(error: ServiceError): AppError {
-  const info = errorInfoOf(error.metadata);
+  const { info, retryAfterMs } = ownDetails(error.metadata);
   const { code: innerCode, ...details } = info?.metadata ?? {};
   const code = isErrorCode(innerCode) ? innerCode : codeOfGrpcStatus(error.code);
   const message = (info && error.details) || foreignMessages[code] || "the call failed";
-  return new AppError(code, message, { reason: info?.reason || code, details, cause: error });
+  return new AppError(code, message, { reason: info?.reason || code, details, retryAfterMs, cause: error });
 }
 
 const foreignMessages: Readonly<Partial<Record<ErrorCode, string>>> = {
@@ -41,14 +45,17 @@ const foreignMessages: Readonly<Partial<Record<ErrorCode, string>>> = {
   RESOURCE_EXHAUSTED: "it is over a limit: send less, or try again later",
 };
 
-function errorInfoOf(metadata: Metadata | undefined): ErrorInfo | undefined {
+/** Our ErrorInfo, and the RetryInfo beside it. */
+function ownDetails(metadata: Metadata | undefined) {
   const [bytes] = metadata?.get(detailsKey) ?? [];
-  if (!Buffer.isBuffer(bytes)) return undefined;
+  if (!Buffer.isBuffer(bytes)) return {};
   try {
-    const infos = fromBinary(StatusSchema, bytes).details.map((any) => anyUnpack(any, ErrorInfoSchema));
-    return infos.find((info) => info?.domain === errorDomain);
+    const { details } = fromBinary(StatusSchema, bytes);
+    const info = details.map((any) => anyUnpack(any, ErrorInfoSchema)).find((info) => info?.domain === errorDomain);
+    const retry = details.map((any) => anyUnpack(any, RetryInfoSchema)).find((retry) => retry?.retryDelay);
+    return info ? { info, retryAfterMs: retry?.retryDelay && durationMs(retry.retryDelay) } : {};
   } catch {
     // A peer's broken trailer must not hide the failure that it came with.
-    return undefined;
+    return {};
   }
 }
