@@ -80,7 +80,7 @@ async function readBatch(connection: Connection, service: string, stream: string
 
 /** The newest value of a key, or undefined when there is none. Throws UNAVAILABLE when the bucket does not answer. */
 export async function readLast(
-  connection: Connection,
+  connection: Pick<Connection, "nc">,
   bucket: string,
   key: string,
 ): Promise<StoredMessage | undefined> {

@@ -16,18 +16,20 @@ interface SendOptions {
   msgId: string;
   headers: MsgHdrs;
   timeoutMs?: number;
+  /** Only if the subject's newest message is still this one (0: there is none). */
+  lastSequence?: number;
 }
 
 export const publishTimeoutMs = 5_000;
 const tryTimeoutMs = 2_000;
-/** JetStream error codes: message too large for the stream; the subject belongs to another stream. */
-const refusedForGood = new Set([10054, 10060]);
+/** JetStream error codes: message too large for the stream; the subject belongs to another stream; somebody else wrote. */
+const refusedForGood = new Set([10054, 10060, 10071]);
 
 export class Publisher {
-  readonly #connection: Connection;
+  readonly #connection: Pick<Connection, "nc" | "connected">;
   readonly #js: JetStreamClient;
 
-  constructor(connection: Connection) {
+  constructor(connection: Pick<Connection, "nc" | "connected">) {
     this.#connection = connection;
     this.#js = jetstream(connection.nc, { timeout: tryTimeoutMs });
   }
@@ -51,7 +53,7 @@ export class Publisher {
           headers: options.headers,
           timeout: Math.min(tryTimeoutMs, leftMs),
           retries: 0,
-          expect: { streamName: stream },
+          expect: { streamName: stream, lastSubjectSequence: options.lastSequence },
         });
         return { sequence: ack.seq, duplicate: ack.duplicate };
       } catch (error) {

@@ -40,7 +40,7 @@ export const firstSequence = 1;
 const maxBodies = 4_096;
 const aeadOverheadBytes = 28;
 const tokenForm = /^[A-Za-z0-9_-]{1,64}$/;
-const eventForm = /^[a-z]{1,32}\.[a-z]{1,32}$/;
+const eventForm = /^[a-z]{1,32}\.[a-z][a-z-]{0,31}$/;
 const timeForm = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const contexts = new Map<BodyKind, readonly Body["context"][]>([
   [BodyKind.PROMPT, ["prompt"]],
