@@ -19,7 +19,8 @@ import { readLast, readSubject } from "./direct.ts";
 import { decodeHeaders, encodeHeaders } from "./headers.ts";
 import { idsOf, type MessageMeta } from "./meta.ts";
 import { Publisher, type PublishReceipt } from "./publisher.ts";
-import { bucketStream, bucketSubject } from "./specs.ts";
+import { bucketSubject } from "./specs.ts";
+import { putValue, readEntry, type StoredValue } from "./values.ts";
 
 export { type Confirmer, createConfirmer } from "./confirmer.ts";
 export type { ConsumeOptions, Consumption, MessageHandler } from "./consumption.ts";
@@ -28,6 +29,7 @@ export { jsApiPermissions, type SubjectPermissions } from "./permissions.ts";
 export type { PublishReceipt } from "./publisher.ts";
 export { bucketConfig, bucketStream, bucketSubject, consumerConfig, streamConfig } from "./specs.ts";
 
+export type { StoredValue } from "./values.ts";
 export interface BusOptions extends Omit<ConnectionOptions, "service"> {
   service: ServiceName;
   clock?: Clock;
@@ -91,8 +93,13 @@ export interface Bus extends AsyncDisposable {
   onReconnect(listener: () => void): () => void;
   /** The newest stored value of a key; undefined when there is none. Throws UNAVAILABLE. */
   readValue(bucket: string, key: string): Promise<Uint8Array | undefined>;
-  /** Resolves on acknowledgement, as publish does. */
-  putValue(bucket: string, key: string, value: Uint8Array): Promise<void>;
+  /** As readValue, with what putValue needs to replace just this value. */
+  readEntry(bucket: string, key: string): Promise<StoredValue | undefined>;
+  /**
+   * Resolves on acknowledgement, as publish does. With `lastSequence` only while the key's value is that one (0: none);
+   * otherwise FAILED_PRECONDITION.
+   */
+  putValue(bucket: string, key: string, value: Uint8Array, lastSequence?: number): Promise<void>;
   /** A put to the key passed by: a hint to read, no more. Returns the function that ends it. */
   onPut(bucket: string, key: string, listener: () => void): () => void;
 }
@@ -190,10 +197,13 @@ class NatsBus implements Bus {
     return (await readLast(this.#connection, bucket, key))?.data;
   }
 
-  async putValue(bucket: string, key: string, value: Uint8Array): Promise<void> {
-    const subject = bucketSubject(bucket, key);
-    const msgId = crypto.randomUUID();
-    await this.publishBytes(bucketStream(bucket), subject, "sallyport.state", value, { msgId });
+  async readEntry(bucket: string, key: string): Promise<StoredValue | undefined> {
+    return await readEntry(this.#connection, bucket, key);
+  }
+
+  async putValue(bucket: string, key: string, value: Uint8Array, lastSequence?: number): Promise<void> {
+    const put = { source: this.service, time: this.#clock.now(), lastSequence };
+    await putValue(this.#publisher, bucket, key, value, put);
   }
 
   onPut(bucket: string, key: string, listener: () => void): () => void {
