@@ -34,6 +34,8 @@ function faultOf(from: string, to: string): string | undefined {
     return "a service is reached over the bus or gRPC, not by import";
   if (isTest(from) || !/^(services|packages)\//.test(from)) return undefined;
   if (isTest(to)) return "production code does not import tests";
+  // The operator's command line is where an installation is looked after.
+  if (from.startsWith("packages/cli/")) return undefined;
   return to.startsWith("infra/") ? "a service does not know what runs it" : undefined;
 }
 

@@ -15,8 +15,17 @@ const MAX_FILE_STORE_BYTES = 8_192 * MEBIBYTE;
 /** File with a user's nkey seed, made at the first call. The operator's lies with the operator's other keys. */
 export function seedFile(home: Home, user: BusUser): string {
   const file = join(user === OPERATOR ? home.operatorDir : home.secretsDir, `nats-${user}.nk`);
-  if (!existsSync(file)) writeWhole(file, `${new TextDecoder().decode(createUser().getSeed())}\n`);
+  if (!existsSync(file)) newSeed(file);
   return file;
+}
+
+/** Where the seed waits that is to take over: the server takes it beside the one in use. */
+export function nextSeedFile(home: Home, user: BusUser): string {
+  return seedFile(home, user).replace(/\.nk$/, ".next.nk");
+}
+
+export function newSeed(file: string): void {
+  writeWhole(file, `${new TextDecoder().decode(createUser().getSeed())}\n`);
 }
 
 export function configFile(home: Home): string {
@@ -31,7 +40,11 @@ export function storeDir(home: Home): string {
 /** Writes the server's configuration: loopback, TLS with client certificates, one user a service with its own subjects. */
 export function writeConfig(home: Home, port: number, gatewayId: string): string {
   const { cert, key, ca } = certificateFiles(home, "nats");
-  const users = busUsers.map((user) => userBlock(user, publicKey(home, user), permissionsOf(user, gatewayId)));
+  const users = busUsers.flatMap((user) =>
+    [seedFile(home, user), nextSeedFile(home, user)]
+      .filter(existsSync)
+      .map((seed) => userBlock(user, publicKey(seed), permissionsOf(user, gatewayId))),
+  );
   const text = `# Generated from proto/subjects.ts and infra/flows.ts at every start: edit those.
 server_name: sallyport-local
 listen: "127.0.0.1:${port}"
@@ -64,8 +77,8 @@ system_account: SYS
   return file;
 }
 
-function publicKey(home: Home, user: BusUser): string {
-  return fromSeed(new TextEncoder().encode(readFileSync(seedFile(home, user), "utf8").trim())).getPublicKey();
+function publicKey(seed: string): string {
+  return fromSeed(new TextEncoder().encode(readFileSync(seed, "utf8").trim())).getPublicKey();
 }
 
 function userBlock(user: string, nkey: string, { publish, subscribe }: SubjectPermissions): string {

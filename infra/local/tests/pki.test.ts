@@ -120,7 +120,11 @@ describe("trust bundle", () => {
     expect(ensureTrust(home, later)).toBe(true);
     expect(load(later).version).toBe(first.version + 2);
     const text = readFileSync(join(home.operatorDir, "trust-state.json"), "utf8");
-    const starts = Object.values((JSON.parse(text) as { since: Record<string, string> }).since);
-    expect(starts.filter((start) => Date.parse(start) < now.getTime())).toHaveLength(5);
+    const { keys } = JSON.parse(text) as { keys: { service: string; notBefore: string; notAfter?: string }[] };
+    expect(keys.filter(({ notBefore }) => Date.parse(notBefore) < now.getTime())).toHaveLength(6);
+    // What the lost key signed until now can still be verified; it signs nothing for long.
+    const [taken, lost] = keys.filter(({ service }) => service === "pre-moderator");
+    expect(taken?.notAfter).toBeUndefined();
+    expect(Date.parse(lost!.notAfter!) - later.getTime()).toBe(5 * 60_000);
   });
 });

@@ -4,6 +4,7 @@ import { addChatCommand } from "./commands/chat.ts";
 import { addModelCommands } from "./commands/model.ts";
 import { addRequestCommands } from "./commands/request.ts";
 import { addReviewCommands } from "./commands/review.ts";
+import { addRotateCommand } from "./commands/rotate.ts";
 import { addStatusCommand } from "./commands/status.ts";
 import { addTicketCommands } from "./commands/ticket.ts";
 import { Context, type GlobalOptions } from "./context.ts";
@@ -56,6 +57,7 @@ function createProgram(io: Io, act: Act): Command {
   addReviewCommands(program, act);
   addAuditCommands(program, act);
   addTicketCommands(program, act);
+  addRotateCommand(program, act);
   addStatusCommand(program, act);
   for (const command of everyCommand(program)) {
     command.exitOverride().configureOutput({ writeOut: (text) => io.out(text), writeErr: (text) => io.err(text) });
