@@ -10,12 +10,17 @@ import type { TlsMaterial } from "../tls.ts";
 import { type CallRules, CallRunner } from "./call.ts";
 import { type ClientCertificates, serverCredentials } from "./credentials.ts";
 import { adaptHandler, methodDefinition } from "./handlers.ts";
+import { type IntakeLimits, intake, withConnectionLimits } from "./intake.ts";
 import { addReflection } from "./reflection.ts";
 import type { Handlers } from "./types.ts";
 
 const defaultMaxMessageBytes = 4 * 1024 * 1024;
 const defaultMaxCalls = 1_024;
 const maxStreamsPerConnection = 256;
+/** A connection without calls. */
+const maxIdleMs = 5 * 60_000;
+/** Then a caller has to connect anew, so that one whose certificate was taken back does not stay. */
+const maxConnectionAgeMs = 60 * 60_000;
 const keepaliveTimeMs = 20_000;
 const keepaliveTimeoutMs = 5_000;
 const graceMs = 3_000;
@@ -37,6 +42,8 @@ export interface ServeOptions {
   /** Calls at once, over all connections (1,024). */
   maxCalls?: number;
   deadlines?: { unary?: typeof unaryDeadlines; stream?: typeof streamDeadlines };
+  /** For tests that do not wait 30 s. */
+  intake?: IntakeLimits;
 }
 
 export interface GrpcServer extends AsyncDisposable {
@@ -64,7 +71,11 @@ export async function serve<const T extends readonly DescService[]>(
     "grpc.max_concurrent_streams": maxStreamsPerConnection,
     "grpc.keepalive_time_ms": keepaliveTimeMs,
     "grpc.keepalive_timeout_ms": keepaliveTimeoutMs,
+    "grpc.max_connection_idle_ms": maxIdleMs,
+    "grpc.max_connection_age_ms": maxConnectionAgeMs,
+    "grpc.max_connection_age_grace_ms": streamDeadlines.maxDeadlineMs,
     "grpc.enable_channelz": 0,
+    interceptors: [intake(options.intake)],
   });
   const runner = new CallRunner(log, maxCalls);
   const services = implementations.map(({ service }) => service as DescService);
@@ -96,7 +107,7 @@ export async function serve<const T extends readonly DescService[]>(
     setServing,
     async [Symbol.asyncDispose]() {
       setServing(false);
-      await shutDown(server, runner);
+      await shutDown(server, runner, { ...address, port });
     },
   };
 }
@@ -117,7 +128,7 @@ function addService(
 }
 
 function bind(server: Server, address: Address, tls: TlsMaterial, clients: ClientCertificates): Promise<number> {
-  const credentials = serverCredentials(tls, clients);
+  const credentials = withConnectionLimits(serverCredentials(tls, clients), maxStreamsPerConnection);
   const target = formatAddress(address);
   return new Promise((resolve, reject) => {
     server.bindAsync(target, credentials, (error, port) => {
@@ -127,13 +138,13 @@ function bind(server: Server, address: Address, tls: TlsMaterial, clients: Clien
   });
 }
 
-async function shutDown(server: Server, runner: CallRunner): Promise<void> {
+async function shutDown(server: Server, runner: CallRunner, bound: Address): Promise<void> {
+  // Not forceShutdown: without channelz grpc-js forgets its connections there, and one open health watch holds it up.
+  server.drain(formatAddress(bound), graceMs + forceMs);
   const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
   const abort = setTimeout(() => {
     runner.abortAll(new AppError("UNAVAILABLE", "the service is stopping; try again", { reason: "STOPPING" }));
   }, graceMs);
-  const force = setTimeout(() => server.forceShutdown(), graceMs + forceMs);
   await closed;
   clearTimeout(abort);
-  clearTimeout(force);
 }

@@ -7,7 +7,7 @@ import { StatusSchema } from "@sallyport/proto/google/rpc/status";
 import { AppError, codeOfGrpcStatus, type ErrorCode, isErrorCode, toGrpcStatus } from "../errors.ts";
 
 export const errorDomain = "sallyport";
-const detailsKey = "grpc-status-details-bin";
+export const detailsKey = "grpc-status-details-bin";
 /** Trailers share HTTP/2's header limit: a long message would cost the caller the whole status. */
 const maxMessageLength = 1_000;
 
