@@ -1,0 +1,120 @@
+/**
+ * Reserves and settles what requests take of their quotas. Calls that come at the same time share one round trip and one
+ * transaction (docs/design/limits.md). Fails closed: without an answer in time nothing is reserved, and nothing accepted.
+ */
+import { AppError, type Db, type Logger } from "@sallyport/runtime";
+import { type Attempt, type Decision, quotaBatch, type Settlement } from "../db/quotas.ts";
+import type { Counter, Take } from "../domain/quota.ts";
+import { type QuotaReport, quotaRefusal } from "../domain/quota-report.ts";
+
+export interface QuotasOptions {
+  /** A pool of its own: a reservation does not wait behind the ledger. */
+  readonly db: Db;
+  readonly log: Logger;
+  /** A caller waits no longer for an answer (2 s). */
+  readonly withinMs?: number;
+}
+
+interface Waiting extends Attempt {
+  /** Answered, also with an error: whatever comes of it is not wanted any more. */
+  over: boolean;
+  readonly resolve: (decision: Decision) => void;
+  readonly reject: (error: AppError) => void;
+}
+
+const maxBatch = 256;
+/** While the database is away settlements are not kept for ever: the reconciler finds what was not settled. */
+const maxSettlements = 10_000;
+
+export class Quotas implements AsyncDisposable {
+  readonly #db: Db;
+  readonly #log: Logger;
+  readonly #withinMs: number;
+  readonly #attempts: Waiting[] = [];
+  readonly #settlements: Settlement[] = [];
+  #work: Promise<void> | undefined;
+
+  constructor({ db, log, withinMs = 2_000 }: QuotasOptions) {
+    this.#db = db;
+    this.#log = log;
+    this.#withinMs = withinMs;
+  }
+
+  /** Throws a QuotaError when a limit is reached, UNAVAILABLE/QUOTAS_UNAVAILABLE when that cannot be found out in time. */
+  async reserve(id: string, take: Take, counters: readonly Counter[]): Promise<QuotaReport> {
+    const { promise, resolve, reject } = Promise.withResolvers<Decision>();
+    const waiting: Waiting = { id, take, counters, over: false, resolve, reject };
+    const timer = setTimeout(() => refuse(waiting, unavailable()), this.#withinMs);
+    this.#attempts.push(waiting);
+    this.#wake();
+    try {
+      const { now, refused, counted } = await promise;
+      if (refused) throw quotaRefusal(refused, now, take);
+      return { now, counted };
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /**
+   * A request has ended, or never began: by its row in the ledger it is charged or given back. `keep` is for what has
+   * none: true charges what was reserved. May be called more than once, and before anybody hears of the end: a caller's
+   * next request finds this one's place free.
+   */
+  settle(id: string, keep = false): void {
+    if (this.#settlements.length >= maxSettlements) return;
+    this.#settlements.push({ id, keep });
+    this.#wake();
+  }
+
+  /** Settles what waits; nothing may be reserved any more. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#work;
+    await this.#db.close();
+  }
+
+  #wake(): void {
+    this.#work ??= this.#run();
+  }
+
+  async #run(): Promise<void> {
+    // What comes in the same turn of the event loop comes along.
+    await Promise.resolve();
+    while (this.#settlements.length + this.#attempts.length > 0) {
+      const attempts = this.#attempts.splice(0, maxBatch).filter(({ over }) => !over);
+      await this.#batch(this.#settlements.splice(0, maxBatch), attempts);
+    }
+    this.#work = undefined;
+  }
+
+  async #batch(settlements: readonly Settlement[], attempts: readonly Waiting[]): Promise<void> {
+    if (settlements.length + attempts.length === 0) return;
+    try {
+      const decisions = await quotaBatch(this.#db, settlements, attempts);
+      for (const [position, attempt] of attempts.entries()) this.#answer(attempt, decisions[position]!);
+    } catch (err) {
+      this.#log.warn({ err, attempts: attempts.length }, "quotas could not be counted");
+      for (const attempt of attempts) {
+        refuse(attempt, unavailable(err));
+        // It may have been stored after all.
+        this.settle(attempt.id);
+      }
+    }
+  }
+
+  #answer(attempt: Waiting, decision: Decision): void {
+    if (attempt.over && !decision.refused) this.settle(attempt.id);
+    attempt.over = true;
+    attempt.resolve(decision);
+  }
+}
+
+function refuse(attempt: Waiting, error: AppError): void {
+  attempt.over = true;
+  attempt.reject(error);
+}
+
+function unavailable(cause?: unknown): AppError {
+  const message = "limits cannot be checked right now, so nothing is accepted; try again";
+  return new AppError("UNAVAILABLE", message, { reason: "QUOTAS_UNAVAILABLE", retryAfterMs: 1_000, cause });
+}
