@@ -6,6 +6,7 @@ import { readEnv } from "./env.ts";
 import { asAppError } from "./errors.ts";
 import { createLogger, type Logger, type LogLevel, logLevels } from "./logger.ts";
 import { nameMetrics } from "./telemetry/metrics.ts";
+import { startTracing, type TracingConfig } from "./telemetry/otlp.ts";
 
 const shutdownTimeoutMs = 10_000;
 
@@ -15,6 +16,8 @@ export interface ServiceContext {
   readonly log: Logger;
   /** For a fault found while running, from which the service cannot recover: stops it, with exit code 1. */
   readonly fail: (error: unknown) => void;
+  /** Sends spans to the collector that the configuration names, if any, until all else has stopped. */
+  readonly trace: (config: TracingConfig) => Promise<void>;
 }
 
 export interface ServiceDefinition {
@@ -45,9 +48,12 @@ export async function runService(definition: ServiceDefinition): Promise<void> {
   watchParent(stopBecause);
   process.on("uncaughtException", fail);
   process.on("unhandledRejection", fail);
+  // Outside of what `main` starts, so that the last spans of all of it are sent.
+  const tracing = new AsyncDisposableStack();
+  const trace = async (config: TracingConfig) => void tracing.use(await startTracing(definition.name, config, log));
   try {
     log.level = levelFromEnv();
-    await using service = await definition.main({ signal: stop.signal, log, fail });
+    await using service = await definition.main({ signal: stop.signal, log, fail, trace });
     void service;
     if (!stop.signal.aborted) {
       log.info("started");
@@ -61,6 +67,7 @@ export async function runService(definition: ServiceDefinition): Promise<void> {
       log.error({ err: error }, stop.signal.aborted ? "could not stop cleanly" : "could not start");
     }
   }
+  await tracing.disposeAsync();
   log.info({ exitCode }, "stopped");
   process.exit(exitCode);
 }

@@ -3,6 +3,7 @@
  * line before a crash is there. Bodies, tokens and keys never belong into a line; what slips in by name is removed.
  */
 import { type DestinationStream, pino } from "pino";
+import { logFields } from "./telemetry/scope.ts";
 
 export const logLevels = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -37,6 +38,7 @@ export function createLogger(service: string, level: LogLevel, destination?: Des
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: describeError },
+    mixin: logFields,
     redact: { paths: secretFields.flatMap((field) => [field, `*.${field}`]), censor: "[redacted]" },
   };
   return destination ? pino(options, destination) : pino(options);

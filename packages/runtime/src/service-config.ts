@@ -2,6 +2,7 @@
 import type { EnvReader } from "./env.ts";
 import { parseIssuers } from "./jwks.ts";
 import { logLevels } from "./logger.ts";
+import type { TracingConfig } from "./telemetry/otlp.ts";
 
 /** Log, health, certificate, trust and bus. */
 export function serviceConfig(env: EnvReader) {
@@ -27,4 +28,17 @@ export function databaseConfig(env: EnvReader) {
 /** For a service whose callers come with access tokens. */
 export function callerConfig(env: EnvReader) {
   return { issuers: env.json("OIDC_ISSUERS", parseIssuers) };
+}
+
+/** For every service but those of the chamber, which have no route to a collector. */
+export function tracingConfig(env: EnvReader): { tracing: TracingConfig } {
+  return {
+    tracing: {
+      endpoint: env.has("OTEL_EXPORTER_OTLP_ENDPOINT")
+        ? env.url("OTEL_EXPORTER_OTLP_ENDPOINT", { schemes: ["http", "https"] })
+        : undefined,
+      caFile: env.has("OTEL_EXPORTER_OTLP_CERTIFICATE") ? env.file("OTEL_EXPORTER_OTLP_CERTIFICATE") : undefined,
+      ratio: env.int("TRACES_PERCENT", { default: 100, min: 0, max: 100 }) / 100,
+    },
+  };
 }

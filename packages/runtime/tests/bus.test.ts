@@ -9,6 +9,7 @@ import { createLogger } from "../src/logger.ts";
 import { startTestNats, type TestNats, waitFor } from "../testing/index.ts";
 
 const log = createLogger("test", "error");
+const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-00`;
 
 const work: ConsumerSpec = {
   name: "workers",
@@ -120,7 +121,7 @@ describe("publish and consume", () => {
       "work.b",
       ControlMessageSchema,
       { requestId: "two" },
-      { msgId: "with-trace", traceparent: "00-ab-cd-01" },
+      { msgId: "with-trace", traceparent },
     );
     await waitFor("two messages", () => seen.length === 2);
     const [one, two] = seen;
@@ -137,7 +138,7 @@ describe("publish and consume", () => {
       "content-type": "application/protobuf",
     });
     expect(Math.abs(one!.meta.timestampMs - Date.now())).toBeLessThan(10_000);
-    expect(two!.meta.traceparent).toBe("00-ab-cd-01");
+    expect(two!.meta.traceparent).toBe(traceparent);
     await waitFor("acks", async () => (await pending()) === 0);
     expect(consumption.bound).toBe(true);
     await consumption[Symbol.asyncDispose]();

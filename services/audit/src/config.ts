@@ -1,9 +1,10 @@
 /** Environment → one frozen configuration; the only reader of process.env. */
-import { callerConfig, databaseConfig, readEnv, serviceConfig } from "@sallyport/runtime";
+import { callerConfig, databaseConfig, readEnv, serviceConfig, tracingConfig } from "@sallyport/runtime";
 
 export function readConfig(source: Readonly<Record<string, string | undefined>>) {
   return readEnv(source, (env) => ({
     ...serviceConfig(env),
+    ...tracingConfig(env),
     /** AuditService: TLS, callers with tokens. */
     grpcAddress: env.address("GRPC_ADDRESS"),
     /** ReceiptService and VaultService: mTLS. */

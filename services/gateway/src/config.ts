@@ -1,5 +1,5 @@
 /** Environment → one frozen configuration; the only reader of process.env. */
-import { callerConfig, databaseConfig, readEnv, serviceConfig } from "@sallyport/runtime";
+import { callerConfig, databaseConfig, readEnv, serviceConfig, tracingConfig } from "@sallyport/runtime";
 
 const secondMs = 1_000;
 const defaultRequestDeadlineMs = 120 * secondMs;
@@ -9,6 +9,7 @@ const defaultStallMs = 20 * secondMs;
 export function readConfig(source: Readonly<Record<string, string | undefined>>) {
   return readEnv(source, (env) => ({
     ...serviceConfig(env),
+    ...tracingConfig(env),
     grpcAddress: env.address("GRPC_ADDRESS"),
     httpAddress: env.address("HTTP_ADDRESS"),
     gatewayId: env.string("GATEWAY_ID", { default: "gw-0", pattern: /^[a-z0-9-]{1,32}$/ }),

@@ -1,5 +1,5 @@
 /** Environment → one frozen configuration; the only reader of process.env. */
-import { callerConfig, databaseConfig, readEnv, serviceConfig } from "@sallyport/runtime";
+import { callerConfig, databaseConfig, readEnv, serviceConfig, tracingConfig } from "@sallyport/runtime";
 
 const secondMs = 1_000;
 const minuteMs = 60 * secondMs;
@@ -9,6 +9,7 @@ const gibibyte = 1024 * mebibyte;
 export function readConfig(source: Readonly<Record<string, string | undefined>>) {
   return readEnv(source, (env) => ({
     ...serviceConfig(env),
+    ...tracingConfig(env),
     grpcAddress: env.address("GRPC_ADDRESS"),
     signingKeyFile: env.file("SIGNING_KEY_FILE"),
     ...databaseConfig(env),

@@ -1,5 +1,5 @@
 /** Environment → one frozen configuration; the only reader of process.env. */
-import { readEnv, serviceConfig } from "@sallyport/runtime";
+import { readEnv, serviceConfig, tracingConfig } from "@sallyport/runtime";
 
 const hourMs = 3_600_000;
 const defaultVerdictTtlMs = 24 * hourMs;
@@ -7,6 +7,7 @@ const defaultVerdictTtlMs = 24 * hourMs;
 export function readConfig(source: Readonly<Record<string, string | undefined>>) {
   return readEnv(source, (env) => ({
     ...serviceConfig(env),
+    ...tracingConfig(env),
     grpcAddress: env.address("GRPC_ADDRESS"),
     signingKeyFile: env.file("SIGNING_KEY_FILE"),
     /** Of one request, or of all the texts of one question. Judging is linear: 128 KiB take tens of milliseconds. */

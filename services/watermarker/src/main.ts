@@ -5,9 +5,10 @@ import { startService } from "./service.ts";
 
 await runService({
   name: "watermarker",
-  main: async ({ signal, log }) => {
+  main: async ({ signal, log, trace }) => {
     const config = readConfig(process.env);
     log.info({ config: redacted(config) }, "configuration");
+    await trace(config.tracing);
     return startService(await fromConfig(config, signal, { log }), signal);
   },
 });

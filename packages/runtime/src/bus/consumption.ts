@@ -9,6 +9,7 @@ import type { MessageMeta } from "./meta.ts";
 import { ConsumerMetrics } from "./metrics.ts";
 import { PullSource } from "./pull.ts";
 import { inPlaceTries, type Settling, settle } from "./settle.ts";
+import { startProcessSpan } from "./spans.ts";
 import { consumerConfig } from "./specs.ts";
 import { WorkQueue } from "./work-queue.ts";
 
@@ -105,6 +106,7 @@ class Runner implements Consumption {
       signal: this.#abort.signal,
       stopping: () => this.#stopping !== undefined,
       bury: (message, reason) => context.bury(message, stream, reason),
+      span: (message, meta) => startProcessSpan(stream, spec.name, message, meta),
       count: (outcome, reason) => this.#metrics.count(outcome, reason),
       log: this.#log,
     };

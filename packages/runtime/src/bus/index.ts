@@ -12,6 +12,7 @@ import { type ConsumerSpec, type ServiceName, subjects } from "@sallyport/proto/
 import { type Clock, systemClock } from "../clock.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import { currentTraceparent } from "../telemetry/spans.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import { type ConsumeOptions, type Consumption, type MessageHandler, startConsumption } from "./consumption.ts";
 import type { Delivery } from "./delivery.ts";
@@ -19,6 +20,7 @@ import { readLast, readSubject } from "./direct.ts";
 import { decodeHeaders, encodeHeaders } from "./headers.ts";
 import { idsOf, type MessageMeta } from "./meta.ts";
 import { Publisher, type PublishReceipt } from "./publisher.ts";
+import { inPublishSpan } from "./spans.ts";
 import { bucketSubject } from "./specs.ts";
 import { putValue, readEntry, type StoredValue } from "./values.ts";
 
@@ -28,8 +30,8 @@ export type { MessageMeta } from "./meta.ts";
 export { jsApiPermissions, type SubjectPermissions } from "./permissions.ts";
 export type { PublishReceipt } from "./publisher.ts";
 export { bucketConfig, bucketStream, bucketSubject, consumerConfig, streamConfig } from "./specs.ts";
-
 export type { StoredValue } from "./values.ts";
+
 export interface BusOptions extends Omit<ConnectionOptions, "service"> {
   service: ServiceName;
   clock?: Clock;
@@ -39,6 +41,7 @@ export interface PublishOptions {
   /** Nats-Msg-Id: within its duplicate window the stream stores it once. */
   msgId: string;
   headers?: Readonly<Record<string, string>>;
+  /** What it belongs to, where that is not what the code that publishes belongs to. */
   traceparent?: string;
   /** For the acknowledgement, tries included (5 s). */
   timeoutMs?: number;
@@ -140,8 +143,10 @@ class NatsBus implements Bus {
 
   publishBytes: Bus["publishBytes"] = async (stream, subject, type, payload, options) => {
     const { msgId, id = msgId, timeoutMs } = options;
-    const headers = encodeHeaders({ ...options, id, type, source: this.service, time: this.#clock.now() });
-    return await this.#publisher.send(stream, subject, payload, { msgId, headers, timeoutMs });
+    return await inPublishSpan(stream, options.traceparent, async (traceparent) => {
+      const event = { ...options, traceparent, id, type, source: this.service, time: this.#clock.now() };
+      return await this.#publisher.send(stream, subject, payload, { msgId, headers: encodeHeaders(event), timeoutMs });
+    });
   };
 
   consume: Bus["consume"] = (stream, consumer, schema, handler, options) => {
@@ -167,7 +172,9 @@ class NatsBus implements Bus {
   signal: Bus["signal"] = (subject, schema, message) => {
     if (!this.connected) return;
     const time = this.#clock.now();
-    const headers = encodeHeaders({ id: crypto.randomUUID(), source: this.service, type: schema.typeName, time });
+    const traceparent = currentTraceparent();
+    const event = { id: crypto.randomUUID(), source: this.service, type: schema.typeName, time, traceparent };
+    const headers = encodeHeaders(event);
     this.#connection.nc.publish(subject, toBinary(schema, create(schema, message)), { headers });
   };
 

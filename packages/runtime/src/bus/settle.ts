@@ -2,6 +2,8 @@
 import { backoff, delay } from "../clock.ts";
 import { asAppError, toAckAction } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import { runInScope } from "../telemetry/scope.ts";
+import type { OpenSpan } from "../telemetry/spans.ts";
 import type { Delivery } from "./delivery.ts";
 import { type MessageMeta, metaOf } from "./meta.ts";
 import type { Outcome } from "./metrics.ts";
@@ -18,6 +20,8 @@ export interface Settling {
   stopping(): boolean;
   /** Resolves once the dead letter is stored. */
   bury(message: Delivery, reason: string): Promise<void>;
+  /** Of handling one message. */
+  span(message: unknown, meta: MessageMeta): OpenSpan;
   /** Told what became of each message, and why: "OK" or the failure's reason. */
   count(outcome: Outcome, reason: string): void;
   readonly log: Logger;
@@ -30,28 +34,34 @@ const buryAgainMs = 30_000;
 
 /** Rejects only when the answer could not be sent. */
 export async function settle(message: Delivery, settling: Settling): Promise<void> {
-  const { maxDeliver, log } = settling;
   const meta = metaOf(message, settling.signal);
-  const { msgId, deliveryCount } = meta;
-  if (deliveryCount > maxDeliver) return await bury(message, "DELIVERIES_EXHAUSTED", settling);
+  if (meta.deliveryCount > settling.maxDeliver) return await bury(message, "DELIVERIES_EXHAUSTED", settling);
   const decoded = decode(message, meta, settling);
   if (decoded === undefined) return await bury(message, "UNDECODABLE", settling);
-  const failure = await attempt(decoded.value, meta, settling);
-  if (failure === undefined) {
-    settling.count("ack", "OK");
-    return message.ack();
-  }
-  const action = toAckAction(failure);
-  const { reason } = asAppError(failure);
-  log.warn({ err: failure, msgId, deliveryCount, action }, "a message failed");
-  if (action === "ack") {
-    settling.count("ack", reason);
-    return message.ack();
-  }
+  const span = settling.span(decoded.value, meta);
+  const failure = await runInScope(span.scope, () => handle(message, decoded.value, meta, settling));
+  span.end(failure);
+}
+
+/** Undefined when it went well, else the last failure. */
+async function handle(message: Delivery, value: unknown, meta: MessageMeta, settling: Settling): Promise<unknown> {
+  const { maxDeliver, log, count } = settling;
+  const { msgId, deliveryCount } = meta;
+  const failure = await attempt(value, meta, settling);
+  const action = failure === undefined ? "ack" : toAckAction(failure);
+  const reason = failure === undefined ? "OK" : asAppError(failure).reason;
+  if (failure !== undefined) log.warn({ err: failure, msgId, deliveryCount, action }, "a message failed");
   const last = deliveryCount >= maxDeliver && !settling.stopping();
-  if (action === "term" || last) return await bury(message, reason, settling);
-  settling.count("nak", reason);
-  message.nak(backoff(deliveryCount, { baseMs: nakBaseMs, maxMs: nakMaxMs }));
+  if (action === "ack") {
+    count("ack", reason);
+    message.ack();
+  } else if (action === "term" || last) {
+    await bury(message, reason, settling);
+  } else {
+    count("nak", reason);
+    message.nak(backoff(deliveryCount, { baseMs: nakBaseMs, maxMs: nakMaxMs }));
+  }
+  return failure;
 }
 
 function decode(message: Delivery, { headers }: MessageMeta, settling: Settling): { value: unknown } | undefined {

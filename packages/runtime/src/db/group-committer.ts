@@ -9,6 +9,9 @@
 import type { ServiceName } from "@sallyport/proto/subjects";
 import { backoff, type Clock, delay, type Ids } from "../clock.ts";
 import { AppError } from "../errors.ts";
+import { currentScope, outOfScope, runInScope, type Scope } from "../telemetry/scope.ts";
+import { withSpan } from "../telemetry/spans.ts";
+import { formatTraceparent } from "../trace.ts";
 import type { Db, Tx } from "./database.ts";
 import { commitUnknown, hasReason, unavailable } from "./failures.ts";
 import { countCommit, countGroup } from "./metrics.ts";
@@ -57,6 +60,8 @@ interface Waiting {
   endsAt: number;
   /** When it came (performance.now). */
   since: number;
+  /** What it belongs to. */
+  scope: Scope | undefined;
 }
 
 interface GroupResult {
@@ -99,11 +104,17 @@ export class GroupCommitter {
     if (this.#queue.length >= this.#limits.queue) {
       throw new AppError("RESOURCE_EXHAUSTED", "too many changes are waiting; try again", { reason: "OUTBOX_FULL" });
     }
-    return await new Promise<T>((resolve, reject) => {
+    if (currentScope() === undefined) return await this.#enqueue(run);
+    return await withSpan("commit", {}, () => this.#enqueue(run));
+  }
+
+  #enqueue<T>(run: Operation<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
       const since = performance.now();
+      const scope = currentScope();
       const endsAt = since + this.#limits.withinMs;
-      this.#queue.push({ run, resolve: resolve as (value: unknown) => void, reject, endsAt, since });
-      if (!this.#working) this.#work = this.#run();
+      this.#queue.push({ run, resolve: resolve as (value: unknown) => void, reject, endsAt, since, scope });
+      if (!this.#working) this.#work = outOfScope(() => this.#run());
     });
   }
 
@@ -180,10 +191,13 @@ export class GroupCommitter {
     const { producer, clock } = this.#options;
     const time = clock.now().toISOString();
     const result: GroupResult = { values: [], rows: [], used: 0 };
-    for (const { run } of batch) {
+    for (const { run, scope } of batch) {
       const first = this.#sequence + result.used + 1;
-      const { value, messages } = await run(tx, new Places(producer, this.#epoch, first, time));
-      const rows = toRows(messages, { producer, epoch: this.#epoch, first, time });
+      const { value, messages } = await runInScope(scope, () =>
+        run(tx, new Places(producer, this.#epoch, first, time)),
+      );
+      const traceparent = scope ? formatTraceparent(scope.trace) : "";
+      const rows = toRows(messages, { producer, epoch: this.#epoch, first, time, traceparent });
       result.values.push(value);
       result.rows.push(...rows);
       result.used += rows.filter(({ sequence }) => sequence !== null).length;

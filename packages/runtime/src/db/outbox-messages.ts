@@ -29,6 +29,7 @@ export interface BusMessage<Desc extends DescMessage = DescMessage> {
   message: MessageInitShape<Desc>;
   /** True: kept until the consumer confirms its effect. False: until the stream has acknowledged it. */
   confirm: boolean;
+  /** What it belongs to, where that is not what the operation belongs to. */
   traceparent?: string;
 }
 
@@ -80,20 +81,25 @@ export interface RowContext {
   /** The first place that is free. */
   first: number;
   time: string;
+  /** Of the operation; empty when it belongs to nothing. */
+  traceparent: string;
 }
 
 /** Throws INTERNAL when an audit event does not stand at the next place: a gap would look like a lost record for ever. */
 export function toRows(messages: readonly OutboxMessage[], context: RowContext): OutboxRow[] {
   let sequence = context.first;
   return messages.map((message) => {
-    if (!("audit" in message)) return busRow(message);
+    if (!("audit" in message)) return busRow(message, context);
     const row = auditRow(message.audit, { ...context, first: sequence });
     sequence += 1;
     return row;
   });
 }
 
-function busRow({ stream, subject, msgId, schema, message, confirm, traceparent }: BusMessage): OutboxRow {
+function busRow(
+  { stream, subject, msgId, schema, message, confirm, traceparent }: BusMessage,
+  context: RowContext,
+): OutboxRow {
   const payload = toBinary(schema, create(schema, message));
   return {
     msgId,
@@ -102,12 +108,12 @@ function busRow({ stream, subject, msgId, schema, message, confirm, traceparent 
     subject,
     type: schema.typeName,
     payload,
-    traceparent: traceparent ?? "",
+    traceparent: traceparent || context.traceparent,
     confirm,
   };
 }
 
-function auditRow(audit: AuditMessage["audit"], { producer, epoch, first, time }: RowContext): OutboxRow {
+function auditRow(audit: AuditMessage["audit"], { producer, epoch, first, time, traceparent }: RowContext): OutboxRow {
   const place = { producer, epoch, sequence: first, time };
   const event = "build" in audit ? create(AuditEventSchema, audit.build(place)) : audit.message;
   if ("build" in audit) Object.assign(event, { producer, epoch, sequence: BigInt(first) });
@@ -121,7 +127,7 @@ function auditRow(audit: AuditMessage["audit"], { producer, epoch, first, time }
     subject: subjects.audit(producer, audit.event),
     type: AuditEventSchema.typeName,
     payload: toBinary(AuditEventSchema, event),
-    traceparent: "",
+    traceparent,
     confirm: true,
   };
 }

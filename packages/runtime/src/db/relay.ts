@@ -9,6 +9,7 @@ import { type ServiceName, subjects } from "@sallyport/proto/subjects";
 import type { Bus } from "../bus/index.ts";
 import { delay } from "../clock.ts";
 import type { Logger } from "../logger.ts";
+import { outOfScope } from "../telemetry/scope.ts";
 import type { Db } from "./database.ts";
 import type { OutboxRow } from "./outbox-messages.ts";
 
@@ -72,7 +73,7 @@ export class Relay implements AsyncDisposable {
   /** Rows of a stored group, in commit order. */
   publish(rows: readonly OutboxRow[]): void {
     for (const row of rows) if (this.#queue.length < maxQueued) this.#enqueue(row, row.msgId);
-    this.#pump();
+    outOfScope(() => this.#pump());
   }
 
   #enqueue(row: OutboxRow, msgId: string): void {

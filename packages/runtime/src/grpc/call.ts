@@ -4,6 +4,8 @@ import type { Metadata, ServerReadableStream, ServerUnaryCall, ServerWritableStr
 import type { ServiceName } from "@sallyport/proto/subjects";
 import { AppError, asAppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import { runInScope } from "../telemetry/scope.ts";
+import { type SpanOptions, startSpan } from "../telemetry/spans.ts";
 import { parseTraceparent } from "../trace.ts";
 import { callEnded, callStarted } from "./metrics.ts";
 import { serviceOfCertificate } from "./peer.ts";
@@ -50,6 +52,7 @@ export class CallRunner {
     const controller = new AbortController();
     this.#active.add(controller);
     callStarted();
+    const span = startSpan(call.getPath().slice(1), spanOptions(call, rules));
     const onCancelled = () => controller.abort(new AppError("CANCELLED", "the caller cancelled"));
     (call as EventEmitter).on("cancelled", onCancelled);
     let timer: NodeJS.Timeout | undefined;
@@ -59,7 +62,7 @@ export class CallRunner {
       timer = abortAt(deadline, controller);
       const context = contextOf(call, rules, deadline, controller.signal);
       return await untilAborted(
-        this.#bounded(() => work(context)),
+        runInScope(span.scope, () => this.#bounded(() => work(context))),
         controller.signal,
       );
     } catch (error) {
@@ -71,7 +74,8 @@ export class CallRunner {
       this.#active.delete(controller);
       // What is left of the work after an answer has no reader any more.
       controller.abort(new AppError("CANCELLED", "the call has ended"));
-      this.#report(call, failure, performance.now() - startedAt);
+      runInScope(span.scope, () => this.#report(call, failure, performance.now() - startedAt));
+      span.end(failure);
     }
   }
 
@@ -89,7 +93,7 @@ export class CallRunner {
 
   #report(call: AnyServerCall, failure: unknown, durationMs: number): void {
     callEnded(call.getPath(), failure, durationMs / 1_000);
-    const fields = { rpc: call.getPath(), durationMs: Math.round(durationMs), ...traceOf(call.metadata) };
+    const fields = { rpc: call.getPath(), durationMs: Math.round(durationMs) };
     if (failure === undefined) {
       this.#log.debug(fields, "call");
       return;
@@ -101,9 +105,15 @@ export class CallRunner {
   }
 }
 
-function traceOf(metadata: Metadata): { traceId?: string } {
-  const trace = parseTraceparent(only(metadata, "traceparent"));
-  return trace ? { traceId: trace.traceId } : {};
+/** Neighbours continue a trace; callers from outside begin one of ours, or hand us theirs. */
+function spanOptions(call: AnyServerCall, { allowedCallers }: CallRules): SpanOptions {
+  const [, service, method] = call.getPath().split("/");
+  return {
+    kind: "server",
+    parent: only(call.metadata, "traceparent"),
+    ...(allowedCallers === undefined && { edge: true }),
+    attributes: { "rpc.system": "grpc", "rpc.service": service, "rpc.method": method },
+  };
 }
 
 function deadlineOf(call: AnyServerCall, { defaultDeadlineMs, maxDeadlineMs }: CallRules): Date {

@@ -13,10 +13,11 @@ import type { ServiceName } from "@sallyport/proto/subjects";
 import type { Address } from "../env.ts";
 import { formatAddress } from "../env-values.ts";
 import { AppError } from "../errors.ts";
+import { currentTraceparent } from "../telemetry/spans.ts";
 import type { ClientTls } from "../tls.ts";
 import { decodeMessage, encodeMessage, passBytes } from "./codec.ts";
 import { channelCredentials } from "./credentials.ts";
-import { countCall } from "./metrics.ts";
+import { observeCall } from "./metrics.ts";
 import { serviceOfCertificate, trustDomain } from "./peer.ts";
 import { decodeStatus } from "./status.ts";
 import type { CallOptions, Client } from "./types.ts";
@@ -52,7 +53,7 @@ function methodOf(client: GrpcClient, method: DescMethod, maxBytes: number): unk
   const decode = (bytes: Buffer) => decodeMessage(method.output, bytes, "INTERNAL");
   if (method.methodKind === "unary") {
     return (request: AnyRequest, options: CallOptions): Promise<AnyResponse> =>
-      countCall(path, async () => {
+      observeCall(path, async () => {
         const bytes = encode(request);
         const start = (settle: Settle) => {
           const [metadata, callOptions] = prepare(options);
@@ -66,7 +67,7 @@ function methodOf(client: GrpcClient, method: DescMethod, maxBytes: number): unk
   }
   if (method.methodKind === "client_streaming") {
     return (requests: AsyncIterable<AnyRequest> | Iterable<AnyRequest>, options: CallOptions) =>
-      countCall(path, async () => decode(await sendAll(client, path, requests, encode, options)));
+      observeCall(path, async () => decode(await sendAll(client, path, requests, encode, options)));
   }
   throw new TypeError(`${method.toString()}: no client for streams in both directions`);
 }
@@ -158,7 +159,8 @@ function prepare({ deadlineMs, bearer, traceparent, waitForReady }: CallOptions)
   if (!(deadlineMs > 0)) throw new RangeError("deadlineMs must be positive");
   const metadata = new Metadata({ waitForReady: waitForReady ?? false });
   if (bearer !== undefined) metadata.set("authorization", `Bearer ${bearer}`);
-  if (traceparent !== undefined) metadata.set("traceparent", traceparent);
+  const trace = traceparent ?? currentTraceparent();
+  if (trace !== undefined) metadata.set("traceparent", trace);
   return [metadata, { deadline: Date.now() + deadlineMs }];
 }
 

@@ -9,6 +9,7 @@ import type {
   sendUnaryData,
   UntypedHandleCall,
 } from "@grpc/grpc-js";
+import { noteRequest, requestIdOf } from "../telemetry/scope.ts";
 import { type CallRules, type CallRunner, untilAborted } from "./call.ts";
 import { decodeMessage, encodeMessage, passBytes } from "./codec.ts";
 import { encodeStatus } from "./status.ts";
@@ -46,11 +47,19 @@ export function adaptHandler(method: DescMethod, handler: unknown, adapter: Adap
 function unary(method: DescMethod, handler: UnaryHandler, { runner, rules, maxMessageBytes }: Adapter) {
   return (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>) => {
     const work = async (context: CallContext) => {
-      const request = decodeMessage(method.input, call.request, "INVALID_ARGUMENT");
+      const request = decodeRequest(method, call.request);
       return encodeMessage(method.output, await handler(request, context), maxMessageBytes);
     };
     answer(runner.run(call, rules, work), reply);
   };
+}
+
+/** What the log says from here on is about the request that the message names. */
+function decodeRequest(method: DescMethod, bytes: Buffer) {
+  const request = decodeMessage(method.input, bytes, "INVALID_ARGUMENT");
+  const requestId = requestIdOf(request);
+  if (requestId !== undefined) noteRequest(requestId);
+  return request;
 }
 
 function clientStream(method: DescMethod, handler: UnaryHandler, { runner, rules, maxMessageBytes }: Adapter) {
@@ -77,7 +86,7 @@ function answer(result: Promise<Buffer>, reply: sendUnaryData<Buffer>): void {
 function serverStream(method: DescMethod, handler: StreamHandler, { runner, rules, maxMessageBytes }: Adapter) {
   return (call: ServerWritableStream<Buffer, Buffer>) => {
     const work = async (context: CallContext) => {
-      const request = decodeMessage(method.input, call.request, "INVALID_ARGUMENT");
+      const request = decodeRequest(method, call.request);
       const messages = handler(request, context)[Symbol.asyncIterator]();
       try {
         for (;;) {

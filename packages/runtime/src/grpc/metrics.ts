@@ -1,6 +1,7 @@
 /** Rate, errors and duration of every method, served and called. */
 import { asAppError } from "../errors.ts";
 import { counter, gauge, histogram, requestBuckets, secondsSince } from "../telemetry/metrics.ts";
+import { withSpan } from "../telemetry/spans.ts";
 
 const served = counter("sallyport_grpc_server_calls_total", "Calls answered, by method and outcome.", [
   "method",
@@ -37,13 +38,15 @@ export function callEnded(path: string, failure: unknown, seconds: number): void
   servedSeconds.observe({ method }, seconds);
 }
 
-/** Counts one call to a neighbour. */
-export async function countCall<T>(path: string, call: () => Promise<T>): Promise<T> {
+/** Counts one call to a neighbour, and makes it a part of the trace. */
+export async function observeCall<T>(path: string, call: () => Promise<T>): Promise<T> {
   const method = path.slice(1);
+  const [service, name] = method.split("/");
+  const attributes = { "rpc.system": "grpc", "rpc.service": service, "rpc.method": name };
   const startedAt = performance.now();
   let failure: unknown;
   try {
-    return await call();
+    return await withSpan(method, { kind: "client", attributes }, call);
   } catch (error) {
     failure = error;
     throw error;

@@ -15,3 +15,26 @@ export {
   requestBuckets,
   secondsSince,
 } from "./metrics.ts";
+export { startTracing, type TraceExport, type TracingConfig, traceExport } from "./otlp.ts";
+export { currentScope, logFields, noteRequest, outOfScope, requestIdOf, runInScope } from "./scope.ts";
+export type { SpanRecord } from "./span-record.ts";
+export {
+  type ActiveSpan,
+  currentTrace,
+  currentTraceparent,
+  describeSpan,
+  type OpenSpan,
+  type SpanOptions,
+  setSampling,
+  startSpan,
+  withSpan,
+  withSpanSync,
+} from "./spans.ts";
+export {
+  finishReasons,
+  fits,
+  type SpanAttributes,
+  type SpanKey,
+  type SpanValue,
+  spanVocabulary,
+} from "./vocabulary.ts";
