@@ -80,6 +80,33 @@ describe("transaction", () => {
     expect(await count("b")).toBe(0);
   });
 
+  it("stores nothing when a statement that nobody waited for fails, and says which fault it was", async () => {
+    const sent = db.transaction(async (tx) => {
+      tx.send("INSERT INTO notes VALUES ($1, $2)", ["sent", 1]);
+      tx.send("INSERT INTO notes VALUES ($1, $2)", ["sent", 2]);
+      tx.send("INSERT INTO notes VALUES ($1, $2)", ["behind", 3]);
+    });
+    await expect(sent).rejects.toMatchObject({ code: "23505" });
+    expect(await count("sent")).toBe(0);
+    expect(await count("behind")).toBe(0);
+    expect(await db.transaction(async (tx) => tx.send("INSERT INTO notes VALUES ($1, $2)", ["sent", 1]))).toBe(
+      undefined,
+    );
+    expect(await count("sent")).toBe(1);
+  });
+
+  it("opens with a statement that is part of it, and tells how many rows that changed", async () => {
+    await db.query("INSERT INTO notes VALUES ($1, $2)", ["opened", 1]);
+    const opening = "UPDATE notes SET n = n + 1 WHERE id = 'opened'";
+    const undone = db.transaction(() => Promise.reject(new Error("changed my mind")), { opening });
+    await expect(undone).rejects.toThrow("changed my mind");
+    expect(await db.transaction(async (_, opened) => opened, { opening })).toBe(1);
+    expect((await db.query("SELECT n FROM notes WHERE id = $1", ["opened"])).rows).toEqual([{ n: 2 }]);
+    const broken = { opening: "UPDATE nothing_such SET n = 1" };
+    await expect(db.transaction(async () => "never", broken)).rejects.toMatchObject({ code: "42P01" });
+    expect(await count("opened")).toBe(1);
+  });
+
   it("cannot be used after its end", async () => {
     const kept = await db.transaction(async (tx) => tx);
     await expect(kept.query("SELECT 1")).rejects.toThrow(/after its end/);

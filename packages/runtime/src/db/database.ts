@@ -22,6 +22,8 @@ export interface Queryable {
 /** One open transaction; unusable once its function has returned. */
 export interface Tx extends Queryable {
   readonly transaction?: never;
+  /** A statement whose answer does not matter, sent without waiting: when it fails, so does the whole transaction. */
+  send(text: string, values?: readonly unknown[]): void;
 }
 
 export interface TransactionOptions {
@@ -29,6 +31,8 @@ export interface TransactionOptions {
   attempts?: number;
   /** … and begins none after this time (10 s). */
   withinMs?: number;
+  /** One statement without values that goes with BEGIN, in one message; `fn` is told how many rows it changed. */
+  opening?: string;
 }
 
 export interface Db extends Queryable, AsyncDisposable {
@@ -37,7 +41,7 @@ export interface Db extends Queryable, AsyncDisposable {
    * the connection was lost before COMMIT was sent, because then nothing of it happened; so it has no effect but through
    * `tx`. UNAVAILABLE/DATABASE_UNAVAILABLE: nothing was stored. UNAVAILABLE/COMMIT_UNKNOWN: it may have been.
    */
-  transaction<T>(fn: (tx: Tx) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  transaction<T>(fn: (tx: Tx, opened: number) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /** Waits for running queries, then closes all connections. */
   close(): Promise<void>;
 }
@@ -84,7 +88,9 @@ export async function openDatabase(options: DatabaseOptions): Promise<Db> {
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
     query_timeout: timeoutMs + answerGraceMs,
     keepAlive: true,
-  });
+    // What is sent without waiting really goes out; each statement still has its own answer.
+    pipeline: true,
+  } as pg.PoolConfig);
   // Without a listener an idle connection that breaks would end the process.
   pool.on("error", (err) => options.log.warn({ err }, "lost an idle database connection"));
   return new PooledDatabase(pool, observePool(pool, max));
@@ -141,15 +147,15 @@ class PooledDatabase implements Db {
     });
   }
 
-  async transaction<T>(fn: (tx: Tx) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
-    return await countTransaction(() => this.#retrying(options, () => this.#once(fn)));
+  async transaction<T>(fn: (tx: Tx, opened: number) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    return await countTransaction(() => this.#retrying(options, () => this.#once(fn, options.opening)));
   }
 
-  async #once<T>(fn: (tx: Tx) => Promise<T>): Promise<T> {
+  async #once<T>(fn: (tx: Tx, opened: number) => Promise<T>, opening: string | undefined): Promise<T> {
     const session = new Session(await this.#pool.connect());
     try {
-      await session.query("BEGIN");
-      const value = await fn(session.use());
+      const opened = await session.begin(opening);
+      const value = await fn(session.use(), opened);
       await session.commit();
       return value;
     } catch (error) {
@@ -186,6 +192,18 @@ class PooledDatabase implements Db {
   }
 }
 
+const statementNames = new Map<string, string>();
+const maxStatements = 500;
+
+/** Parsed and planned once a connection, not at each use. Statements are constants, so there are few; undefined beyond the bound. */
+function statementName(text: string): string | undefined {
+  const known = statementNames.get(text);
+  if (known !== undefined || statementNames.size >= maxStatements) return known;
+  const name = `s${statementNames.size + 1}`;
+  statementNames.set(text, name);
+  return name;
+}
+
 /** One connection taken from the pool, and what became of it. */
 class Session {
   readonly #client: pg.PoolClient;
@@ -193,6 +211,8 @@ class Session {
   #dirty = false;
   /** Why the connection broke, if it did. */
   lost: unknown;
+  /** Why a statement that nobody waited for failed. */
+  #failed: unknown;
 
   constructor(client: pg.PoolClient) {
     this.#client = client;
@@ -206,8 +226,25 @@ class Session {
   async query<Row>(text: string, values: readonly unknown[] = []): Promise<QueryResult<Row>> {
     try {
       // Without values the simple protocol is used, which takes several statements (migrations).
-      const result = await (values.length === 0 ? this.#client.query(text) : this.#client.query(text, [...values]));
+      const prepared = { name: statementName(text), text, values: [...values] };
+      const result = await (values.length === 0 ? this.#client.query(text) : this.#client.query(prepared));
       return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 };
+    } catch (error) {
+      if (isLostConnection(error)) this.lost ??= error;
+      throw error;
+    }
+  }
+
+  /** How many rows `opening` changed. In one message with BEGIN, it never runs without it. */
+  async begin(opening: string | undefined): Promise<number> {
+    if (opening === undefined) {
+      await this.query("BEGIN");
+      return 0;
+    }
+    this.#dirty = true;
+    try {
+      const results = (await this.#client.query(`BEGIN; ${opening}`)) as unknown as pg.QueryResult[];
+      return results[1]?.rowCount ?? 0;
     } catch (error) {
       if (isLostConnection(error)) this.lost ??= error;
       throw error;
@@ -216,10 +253,19 @@ class Session {
 
   use(): Tx {
     this.#dirty = true;
+    const checkOpen = () => {
+      if (!this.#open) throw new AppError("INTERNAL", "a transaction was used after its end");
+    };
     return {
       query: async (text, values) => {
-        if (!this.#open) throw new AppError("INTERNAL", "a transaction was used after its end");
+        checkOpen();
         return await this.query(text, values);
+      },
+      send: (text, values) => {
+        checkOpen();
+        this.query(text, values).catch((error: unknown) => {
+          this.#failed ??= error;
+        });
       },
     };
   }
@@ -236,7 +282,7 @@ class Session {
     this.#dirty = false;
     // Postgres answers ROLLBACK to the COMMIT of a transaction in which a statement failed.
     if (answer.command === "COMMIT") return;
-    throw new AppError("INTERNAL", "a failed statement was ignored; nothing was stored");
+    throw this.#failed ?? new AppError("INTERNAL", "a failed statement was ignored; nothing was stored");
   }
 
   /** Never throws: where it cannot be done the connection is dropped, which does the same. */

@@ -15,7 +15,7 @@ import { formatTraceparent } from "../trace.ts";
 import type { Db, Tx } from "./database.ts";
 import { commitUnknown, hasReason, unavailable } from "./failures.ts";
 import { countCommit, countGroup } from "./metrics.ts";
-import { type AuditPlaces, insertRows, type OutboxMessage, type OutboxRow, Places, toRows } from "./outbox-messages.ts";
+import { type AuditPlaces, type OutboxMessage, type OutboxRow, Places, sendRows, toRows } from "./outbox-messages.ts";
 
 export interface Committed<T> {
   value: T;
@@ -175,15 +175,13 @@ export class GroupCommitter {
     const group = this.#groups + 1;
     const withinMs = Math.max(0, endsAt - performance.now());
     return await this.#options.db.transaction(
-      async (tx) => {
+      async (tx, claimed) => {
         this.#lastRun = undefined;
-        const claim = "UPDATE outbox_epochs SET committed = $2 WHERE epoch = $1 AND committed = $2::bigint - 1";
-        const claimed = (await tx.query(claim, [this.#epoch, group])).rowCount === 1;
-        if (!claimed) return storedBefore(perhaps);
+        if (claimed !== 1) return storedBefore(perhaps);
         this.#lastRun = await this.#runOperations(tx, batch);
         return this.#lastRun;
       },
-      { withinMs, attempts: 100 },
+      { withinMs, attempts: 100, opening: claimOf(this.#epoch, group) },
     );
   }
 
@@ -202,7 +200,7 @@ export class GroupCommitter {
       result.rows.push(...rows);
       result.used += rows.filter(({ sequence }) => sequence !== null).length;
     }
-    await insertRows(tx, this.#epoch, result.rows, this.#limits.confirmWithinMs);
+    sendRows(tx, this.#epoch, result.rows, this.#limits.confirmWithinMs);
     return result;
   }
 
@@ -222,6 +220,12 @@ export class GroupCommitter {
     this.#sequence = 0;
     return commitUnknown(error);
   }
+}
+
+/** Written out, not bound: it goes with BEGIN. An epoch is a UUID of ours. */
+function claimOf(epoch: string, group: number): string {
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(epoch)) throw new AppError("INTERNAL", "an epoch is a UUID");
+  return `UPDATE outbox_epochs SET committed = ${group} WHERE epoch = '${epoch}' AND committed = ${group - 1}`;
 }
 
 function storedBefore(perhaps: GroupResult | undefined): GroupResult {

@@ -132,11 +132,11 @@ function auditRow(audit: AuditMessage["audit"], { producer, epoch, first, time, 
   };
 }
 
-/** `dueInMs`: when the recovery poll takes over if nothing has been heard. Returns in the given order. */
-export async function insertRows(tx: Tx, epoch: string, rows: readonly OutboxRow[], dueInMs: number): Promise<void> {
+/** Stored in the given order with the transaction. `dueInMs`: when the recovery poll takes over if nothing has been heard. */
+export function sendRows(tx: Tx, epoch: string, rows: readonly OutboxRow[], dueInMs: number): void {
   if (rows.length === 0) return;
   const column = <Key extends keyof OutboxRow>(key: Key) => rows.map((row) => row[key]);
-  await tx.query(
+  tx.send(
     `INSERT INTO outbox (msg_id, epoch, sequence, stream, subject, type, payload, traceparent, confirm, due_at)
      SELECT msg_id, $1, sequence, stream, subject, type, payload, traceparent, confirm, now() + $2 * interval '1 millisecond'
      FROM unnest($3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::boolean[])
