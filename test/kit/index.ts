@@ -33,6 +33,8 @@ const blocks = {
   mutual: 27_000,
   forgery: 28_000,
   state: 29_000,
+  client: 30_000,
+  doctor: 31_000,
 } as const;
 
 /** Which services to start and with what environment; the rest is as `npm start` has it. */
@@ -90,6 +92,7 @@ export { type BusUser, connectAs } from "./bus-user.ts";
 export { type Ask, Call, chatByGrpc, chatBySse } from "./caller.ts";
 export { grpcClients } from "./clients.ts";
 export { query } from "./database.ts";
+export { grpcMiddle, httpMiddle, type Middle, type Tampering } from "./middle.ts";
 export * from "./intruder.ts";
 export * from "./ledger.ts";
 export { brake, freeze, isAlive, isFrozen, processTree } from "./processes.ts";

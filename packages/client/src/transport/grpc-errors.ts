@@ -1,9 +1,8 @@
 /** gRPC status with google.rpc.Status in `grpc-status-details-bin` (AIP-193) → SallyportError. */
-import { fromBinary } from "@bufbuild/protobuf";
-import { BinaryReader } from "@bufbuild/protobuf/wire";
-import { type Any, anyUnpack, DurationSchema } from "@bufbuild/protobuf/wkt";
+import { type DescMessage, fromBinary, type MessageShape } from "@bufbuild/protobuf";
+import { type Any, anyUnpack, durationMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceError } from "@grpc/grpc-js";
-import { type ErrorInfo, ErrorInfoSchema } from "@sallyport/proto/google/rpc/error_details";
+import { ErrorInfoSchema, RetryInfoSchema } from "@sallyport/proto/google/rpc/error_details";
 import { StatusSchema } from "@sallyport/proto/google/rpc/status";
 import { type ErrorCode, SallyportError, unreachable } from "../errors.ts";
 import { fromDetails } from "./error-details.ts";
@@ -24,9 +23,10 @@ const codes: Readonly<Record<number, ErrorCode>> = {
 
 export function fromServiceError(error: ServiceError): SallyportError {
   const details = detailsOf(error);
-  const info = details.map(infoOf).find((found) => found?.domain === "sallyport");
+  const info = details.map((any) => unpacked(any, ErrorInfoSchema)).find((found) => found?.domain === "sallyport");
   if (info) {
-    const retryAfterMs = details.map(retryDelayMs).find((delay) => delay !== undefined);
+    const delay = details.map((any) => unpacked(any, RetryInfoSchema)).find((found) => found !== undefined)?.retryDelay;
+    const retryAfterMs = delay && Math.max(0, Math.ceil(durationMs(delay)));
     return fromDetails({ code: info.metadata.code, reason: info.reason, message: error.details }, info.metadata, {
       retryAfterMs,
       cause: error,
@@ -47,23 +47,10 @@ function detailsOf({ metadata }: ServiceError): Any[] {
   }
 }
 
-function infoOf(any: Any): ErrorInfo | undefined {
+/** Undefined when it is another message, or a broken one. */
+function unpacked<D extends DescMessage>(any: Any, schema: D): MessageShape<D> | undefined {
   try {
-    return anyUnpack(any, ErrorInfoSchema);
-  } catch {
-    return undefined;
-  }
-}
-
-/** google.rpc.RetryInfo: field 1 is a google.protobuf.Duration. */
-function retryDelayMs({ typeUrl, value }: Any): number | undefined {
-  if (!typeUrl.endsWith("/google.rpc.RetryInfo")) return undefined;
-  try {
-    const reader = new BinaryReader(value);
-    const [field] = reader.tag();
-    if (field !== 1) return undefined;
-    const { seconds, nanos } = fromBinary(DurationSchema, reader.bytes());
-    return Math.max(0, Number(seconds) * 1_000 + Math.ceil(nanos / 1e6));
+    return anyUnpack(any, schema);
   } catch {
     return undefined;
   }
