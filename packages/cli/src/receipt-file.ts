@@ -58,27 +58,36 @@ export function verifyReceipt({ record, proof }: Receipt, trust: Pick<TrustBundl
   return { index, leafHash: Buffer.from(leaf).toString("hex"), checkpoint, record: parseRecord(record) };
 }
 
+/** Throws TlogError when it is no JSON object: a trusted log holds no such record. */
 export function parseRecord(record: Uint8Array): Record<string, unknown> {
+  let value: unknown;
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(record));
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(record));
   } catch {
     throw new TlogError("format", "the record is not JSON");
   }
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new TlogError("format", "the record is not a JSON object");
+  return value as Record<string, unknown>;
 }
 
-/** One line: time, event, request, decision. */
+/** One line: time, event, request, decision. What is no plain value where one belongs is shown as `?`. */
 export function describeRecord(record: Record<string, unknown>): string {
-  const { time, event, producer, sequence, request, decision } = record as {
-    time?: string;
-    event?: string;
-    producer?: string;
-    sequence?: number;
-    request?: { id?: string };
-    decision?: { stage?: string; decision?: string; code?: string };
-  };
-  const about = request?.id ? ` request ${request.id}` : "";
-  const decided = decision ? ` ${[decision.stage, decision.decision, decision.code].filter(Boolean).join(" ")}` : "";
-  return `${time} ${event} (${producer} #${sequence})${about}${decided}`;
+  const { id } = fields(record.request);
+  const { stage, decision, code } = fields(record.decision);
+  const about = id === undefined ? "" : ` request ${word(id)}`;
+  const decided = [stage, decision, code]
+    .filter((part) => part !== undefined && part !== "")
+    .map((part) => ` ${word(part)}`);
+  return `${word(record.time)} ${word(record.event)} (${word(record.producer)} #${word(record.sequence)})${about}${decided.join("")}`;
+}
+
+function fields(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+function word(value: unknown): string {
+  return typeof value === "string" || typeof value === "number" ? String(value) : "?";
 }
 
 export function describeVerified({ index, leafHash: leaf, checkpoint, record }: VerifiedReceipt): string[] {

@@ -149,3 +149,20 @@ test("without the platform it is exit code 6, without the credential 5; with --j
   expect(JSON.parse(missing.err)).toMatchObject({ error: { code: "UNAUTHENTICATED", reason: "TOKEN_MISSING" } });
   expect((await sallyport("/nonexistent", "status")).exitCode).toBe(6);
 });
+
+test.each(["null", "7", "[]", '"text"', '{"time":{"toString":1},"request":null,"decision":{"code":[]}}'])(
+  "a record that a trusted log should not hold is no crash: %s",
+  async (json) => {
+    const odd = [Buffer.from(json)];
+    const { exitCode, err } = await sallyport(
+      home,
+      "audit",
+      "verify",
+      keep(proofOf(odd, 0)),
+      "--record",
+      keep(odd[0]!),
+    );
+    expect(exitCode).toBe(json.startsWith("{") ? 0 : 7);
+    expect(err).toContain(json.startsWith("{") ? "" : "not verified: the record is not a JSON object");
+  },
+);
