@@ -18,6 +18,7 @@ import { handleChat } from "./handlers/grpc/chat.ts";
 import { moderateTexts } from "./handlers/grpc/moderate-texts.ts";
 import { cancelRequest, getReceipt, getRequest, models } from "./handlers/grpc/requests.ts";
 import { serveHttp } from "./handlers/http/server.ts";
+import { observeLedger } from "./metrics.ts";
 
 const verdictConcurrency = 128;
 const decisionConcurrency = 8;
@@ -36,6 +37,7 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   stack.defer(() => context.door1.close());
   stack.defer(() => context.receipts.close());
   consume(context, stack);
+  stack.use(observeLedger(context));
   stack.use(startReconciler(context));
   stack.use(await serveGrpc(context));
   stack.use(await serveHttp(context, config.httpAddress));

@@ -3,6 +3,7 @@ import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufb
 import { type AuditEvent, AuditEventSchema } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { type ServiceName, subjects } from "@sallyport/proto/subjects";
 import { AppError } from "../errors.ts";
+import { parseTraceparent } from "../trace.ts";
 import type { Tx } from "./database.ts";
 
 /** Where an audit event stands: numbered from 1 within (producer, boot epoch) in commit order, without gaps. */
@@ -38,6 +39,8 @@ export type AuditBuild = (place: AuditPlace) => MessageInitShape<typeof AuditEve
 /** An audit event, either built at its place, or made already with a place from `places`, in the order they were taken. */
 export interface AuditMessage {
   audit: { event: string; build: AuditBuild } | { event: string; message: AuditEvent };
+  /** What it belongs to, where that is not what the operation belongs to. */
+  traceparent?: string;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: messages of different schemas travel in one list.
@@ -90,10 +93,19 @@ export function toRows(messages: readonly OutboxMessage[], context: RowContext):
   let sequence = context.first;
   return messages.map((message) => {
     if (!("audit" in message)) return busRow(message, context);
-    const row = auditRow(message.audit, { ...context, first: sequence });
+    const row = auditRow(message.audit, {
+      ...{ ...context, first: sequence },
+      traceparent: nearer(message.traceparent, context.traceparent),
+    });
     sequence += 1;
     return row;
   });
+}
+
+/** The message's own trace; within it the place of the operation, which is nearer to the message. */
+function nearer(own: string | undefined, operation: string): string {
+  if (!own) return operation;
+  return parseTraceparent(own)?.traceId === parseTraceparent(operation)?.traceId ? operation : own;
 }
 
 function busRow(
@@ -108,7 +120,7 @@ function busRow(
     subject,
     type: schema.typeName,
     payload,
-    traceparent: traceparent || context.traceparent,
+    traceparent: nearer(traceparent, context.traceparent),
     confirm,
   };
 }

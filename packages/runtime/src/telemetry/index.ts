@@ -1,4 +1,5 @@
 export { cached } from "./cached.ts";
+export { type HttpCall, startHttpCall } from "./http.ts";
 export {
   type CounterMetric,
   callBuckets,

@@ -1,10 +1,18 @@
 /** Asks the pre-moderator, and believes only what it signed over exactly these bytes. */
-import { type Envelope, type Finding, type RequestSecret, saltedDigest, verifyLink } from "@sallyport/attestation";
+import {
+  AttestationError,
+  type Envelope,
+  type Finding,
+  type RequestSecret,
+  saltedDigest,
+  verifyLink,
+} from "@sallyport/attestation";
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
 import { AppError, asAppError, type CallerIdentity } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { boundedHoldMs } from "../domain/hold-time.ts";
 import type { ServedModel } from "../domain/manifest.ts";
+import { countTicket } from "../metrics.ts";
 
 export interface Door1Question {
   readonly id: string;
@@ -89,8 +97,10 @@ function verify(
       places: [{ index: 0, prev: null }],
       mayHardStop: decision === "deny" || decision === "hold",
     });
+    countTicket();
     return link.statement;
   } catch (error) {
+    countTicket(error instanceof AttestationError ? error.code : "DOOR1_INVALID");
     throw unusable(error);
   }
 }

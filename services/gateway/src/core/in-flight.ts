@@ -21,6 +21,10 @@ export class InFlight {
   }
 
   /** No call is taken any more; what was accepted belongs to the ledger. */
+  get max(): number {
+    return this.#max;
+  }
+
   get stopping(): boolean {
     return this.#stopping;
   }

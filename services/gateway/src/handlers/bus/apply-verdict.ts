@@ -2,7 +2,7 @@
 import { AttestationError, decodeStatement, open, saltedDigest, TicketError } from "@sallyport/attestation";
 import type { VerdictMessage, WindowVerdict } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { delay } from "@sallyport/runtime";
+import { delay, withSpanSync } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { chainOf } from "../../core/chain.ts";
 import { type Ending, endRequest } from "../../core/endings.ts";
@@ -14,6 +14,7 @@ import { isJudgedNow } from "../../domain/request-state.ts";
 import { windowBody } from "../../events.ts";
 import { applyHold } from "./apply-hold.ts";
 
+import { countReleased, countTicket } from "../../metrics.ts";
 const maxStaleMs = 5_000;
 const everyMs = 50;
 
@@ -86,7 +87,8 @@ async function release(context: Context, run: Run, message: VerdictMessage, verd
   if (index < run.next) return;
   const envelope = verdict.envelope!;
   const content = open(run.secret, { requestId: run.requestId, kind: "verdict", attempt, index }, verdict.content);
-  const { final } = run.verifier.window(envelope, content);
+  const { final } = withSpanSync("verify ticket", {}, () => run.verifier.window(envelope, content));
+  countTicket();
   const stored = { attempt, index, envelope: envelopeBytes(envelope), content: verdict.content, final };
   const row = await context.outbox.commit(async (tx, places) => {
     const now = context.clock.now();
@@ -102,6 +104,7 @@ async function release(context: Context, run: Run, message: VerdictMessage, verd
   const chain = index === 0 ? { chain: chainOf(row, run.secret.salt) } : {};
   context.live.publish(run.requestId, { window: { attempt, index, content, ticket: envelope, ...chain } });
   if (final) context.moves.announce(row);
+  countReleased(row, context.clock.now());
 }
 
 function released(run: Run, row: RequestRow, windows: readonly WindowRow[]): Ending {
@@ -144,6 +147,7 @@ async function refuseTicket(context: Context, { requestId, attempt }: VerdictMes
   context.log.error({ requestId, attempt, reason }, "release ticket refused");
   // A model that was taken back while it spoke: nothing was forged, and the caller can do something about it.
   const code = reason === "MODEL_NOT_APPROVED" ? reason : "TICKET_INVALID";
+  countTicket(reason);
   await context.moves.end(requestId, (row) =>
     isJudgedNow(row, attempt) ? { state: "failed", code, stage: "gateway", detail: { reason } } : undefined,
   );

@@ -2,7 +2,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ChatRequest, ChatResponseSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
-import { AppError, type CallContext, newTrace, parseTraceparent } from "@sallyport/runtime";
+import { AppError, type CallContext, currentTrace, newTrace } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { errorOf, outcomeOf } from "../../domain/views.ts";
 import { type ChatEvent, chat } from "../chat.ts";
@@ -21,7 +21,7 @@ export async function* handleChat(context: Context, request: ChatRequest, call: 
     content: request.content,
     idempotencyKey: request.idempotencyKey,
     clientReference: request.clientReference,
-    trace: newTrace(context.ids, parseTraceparent(call.traceparent)),
+    trace: currentTrace() ?? newTrace(context.ids),
     deadlineAt: call.deadline,
     signal: call.signal,
   });

@@ -5,7 +5,7 @@ import type {
   ModerateTextsResponseSchema,
 } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { TextModality } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { AppError, type CallContext, newTrace, parseTraceparent } from "@sallyport/runtime";
+import { AppError, type CallContext, currentTrace, newTrace } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { moderate } from "../../core/moderate.ts";
 
@@ -27,7 +27,7 @@ export async function moderateTexts(
       reason: "INVALID_FIELD",
       details: { field: "modality" },
     });
-  const trace = newTrace(context.ids, parseTraceparent(call.traceparent));
+  const trace = currentTrace() ?? newTrace(context.ids);
   const { id, judgements, policyDigest } = await moderate(context, { identity, texts: request.texts, modality, trace });
   return { moderationId: id, judgements: [...judgements], policyDigest };
 }

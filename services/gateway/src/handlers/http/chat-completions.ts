@@ -5,7 +5,7 @@ import {
   WindowContentSchema,
   WindowSchema,
 } from "@sallyport/proto/sallyport/generation/v1/generation";
-import { AppError, newTrace, parseTraceparent } from "@sallyport/runtime";
+import { AppError, currentTrace, newTrace } from "@sallyport/runtime";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Context } from "../../context.ts";
 import type { RequestRow } from "../../db/ledger.ts";
@@ -26,7 +26,7 @@ export async function handleChatCompletions(context: Context, request: FastifyRe
     content: toContent(body),
     idempotencyKey: header(request, "idempotency-key"),
     clientReference: body.user ?? "",
-    trace: newTrace(context.ids, parseTraceparent(header(request, "traceparent"))),
+    trace: currentTrace() ?? newTrace(context.ids),
     signal: gone.signal,
   });
   // Refusals before acceptance are plain HTTP errors, also for a stream.

@@ -1,13 +1,13 @@
 /** POST /v1/moderations: door 1's judgement of free-standing texts, in OpenAI's fields and ours. */
 import type { TextJudgement } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { newTrace, parseTraceparent } from "@sallyport/runtime";
+import { currentTrace, newTrace } from "@sallyport/runtime";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Context } from "../../context.ts";
 import { decisionNames } from "../../core/door1.ts";
 import { moderate } from "../../core/moderate.ts";
 import { moderationTexts, parseModerationBody } from "../../domain/openai.ts";
 import { openAiCategories } from "../../domain/openai-categories.ts";
-import { header, identify } from "./request.ts";
+import { identify } from "./request.ts";
 
 export async function handleModerations(context: Context, request: FastifyRequest, reply: FastifyReply) {
   const identity = await identify(context, request);
@@ -16,7 +16,7 @@ export async function handleModerations(context: Context, request: FastifyReques
     identity,
     texts: moderationTexts(body),
     modality: body.modality ?? "text",
-    trace: newTrace(context.ids, parseTraceparent(header(request, "traceparent"))),
+    trace: currentTrace() ?? newTrace(context.ids),
   });
   return reply.send({
     id,

@@ -12,6 +12,7 @@ import { type HttpLimits, httpLimits } from "./limits.ts";
 import { createHttpListener } from "./listener.ts";
 import { handleModerations } from "./moderations.ts";
 import { checkHead, identify } from "./request.ts";
+import { observeHttp } from "./telemetry.ts";
 
 export async function serveHttp(
   context: Context,
@@ -33,6 +34,7 @@ export async function serveHttp(
       void (reply as FastifyReply).status(status).send(body);
     },
   });
+  observeHttp(app);
   readJsonOnly(app, limits);
   app.addHook("onRequest", async (request) => {
     checkHead(request.raw, limits);
