@@ -42,6 +42,8 @@ export function readConfig(source: Readonly<Record<string, string | undefined>>)
         minMs: secondMs,
         maxMs: 7 * 24 * 3_600 * secondMs,
       }),
+      /** The worker's variable of that name: what is reserved for an answer whose length nobody limited. */
+      defaultMaxTokens: env.int("DEFAULT_MAX_TOKENS", { default: 512, min: 1, max: 1_000_000 }),
       maxAttempts: env.int("MAX_ATTEMPTS", { default: 3, min: 1, max: 10 }),
       /** Streams open at once; more are refused at once. */
       maxInFlight: env.int("MAX_IN_FLIGHT", { default: 128, min: 1, max: 100_000 }),

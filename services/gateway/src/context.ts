@@ -36,6 +36,7 @@ import type { Config, Limits } from "./config.ts";
 import { InFlight } from "./core/in-flight.ts";
 import { LiveRequests } from "./core/live.ts";
 import { Moves } from "./core/moves.ts";
+import { Quotas } from "./core/quotas.ts";
 import { Runs } from "./core/runs.ts";
 import { type Manifest, readManifest } from "./domain/manifest.ts";
 import type { PolicyCodes } from "./domain/outcomes.ts";
@@ -63,6 +64,7 @@ export interface Context {
   readonly runs: Runs;
   readonly moves: Moves;
   readonly inFlight: InFlight;
+  readonly quotas: Quotas;
   /** False also while the manifest is stale. */
   readonly approvedModel: (digest: string) => boolean;
 }
@@ -105,9 +107,27 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const codes = () => (policy.fresh ? policy.get().settings.codes : {});
   const runs = new Runs({ db, trust, encryptionKey, clock, approvedModel });
   const live = new LiveRequests();
+  const quotas = stack.use(new Quotas({ db: await openQuotaPool(config, log), log }));
   stack.move();
   return {
-    ...{ config, limits, log, clock, ids, tls, db, bus, outbox, trust, models, policy, live, runs, approvedModel },
+    ...{
+      config,
+      limits,
+      log,
+      clock,
+      ids,
+      tls,
+      db,
+      bus,
+      outbox,
+      trust,
+      models,
+      policy,
+      live,
+      runs,
+      quotas,
+      approvedModel,
+    },
     confirmer: createConfirmer(bus),
     tokens: createTokenVerifier(config.issuers, clock),
     door1: createClient(PreModerationService, {
@@ -117,7 +137,16 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
     }),
     receipts: createClient(ReceiptService, { tls, address: config.auditAddress, serverName: "audit" }),
     codes,
-    moves: new Moves({ outbox, bus, live, runs, clock, limits, log, codes }),
+    moves: new Moves({ outbox, bus, live, runs, quotas, clock, limits, log, codes }),
     inFlight: new InFlight(limits.maxInFlight),
   };
 }
+
+/** A pool of its own, with little patience: a reservation neither waits behind the ledger nor for long. */
+function openQuotaPool(config: Config, log: Logger): Promise<Db> {
+  const { databaseUrl: url, databasePasswordFile: passwordFile, tls } = config;
+  const options = { url, passwordFile, caFile: tls.caFile, log, max: 2, applicationName: "sallyport-quotas" };
+  return openDatabase({ ...options, statementTimeoutMs: quotaStatementMs });
+}
+
+const quotaStatementMs = 2_000;

@@ -29,6 +29,7 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   await using stack = new AsyncDisposableStack();
   const { bus, config, log } = context;
   stack.use(context.db);
+  stack.use(context.quotas);
   stack.use(bus);
   stack.use(context.outbox);
   stack.use(context.confirmer);
@@ -36,8 +37,8 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   stack.use(context.policy);
   stack.defer(() => context.door1.close());
   stack.defer(() => context.receipts.close());
-  consume(context, stack);
   stack.use(observeLedger(context));
+  consume(context, stack);
   stack.use(startReconciler(context));
   stack.use(await serveGrpc(context));
   stack.use(await serveHttp(context, config.httpAddress));

@@ -69,7 +69,7 @@ describe("a rate limit is not exceeded under concurrency", () => {
 
 describe("what is given back can be used again", () => {
   const rules: QuotaRule[] = [
-    { name: "all", per: "identity", requestsPerDay: 100, tokensPerDay: 10_000, concurrency: 50 },
+    { name: "all", per: "identity", requestsPerDay: 200, tokensPerDay: 10_000, concurrency: 30 },
   ];
 
   test("whatever becomes of requests, in any order and with killed gateways, counters end as what was used", async () => {
@@ -89,13 +89,17 @@ describe("what is given back can be used again", () => {
         const tokens = Math.floor(random() * 60);
         await record(db, made.id, "released", tokens);
         expected.requests += 1;
-        expected.tokens += tokens;
+        // The engine's count is not believed beyond what was reserved.
+        expected.tokens += Math.min(tokens, 50);
       }
       // A killed gateway settles nothing, one that was told twice settles once.
       if (fate >= 0.3 && random() < 0.3) unsettled.push(made.id);
       else for (let times = random() < 0.3 ? 2 : 1; times > 0; times -= 1) settleBy.settle(made.id);
     };
-    await Promise.all(Array.from({ length: 400 }, (_, round) => live(round)));
+    const lane = async (first: number) => {
+      for (let round = 0; round < 12; round += 1) await live(first + round);
+    };
+    await Promise.all(Array.from({ length: 40 }, (_, first) => lane(first)));
     await db.query("UPDATE quota_reservations SET created_at = now() - interval '1 minute'");
     await waitFor(`the leftovers of seed ${seed} to be settled`, async () => {
       for (const id of await findLeftovers(db, 30_000, 1_000)) gateways[0].settle(id);

@@ -7,6 +7,7 @@ import {
   type AuditPlaces,
   type CallerIdentity,
   type Committed,
+  noteRequest,
   type TraceParent,
   type Tx,
 } from "@sallyport/runtime";
@@ -14,11 +15,15 @@ import type { Context } from "../context.ts";
 import { insertHold } from "../db/holds.ts";
 import { findByIdempotencyKey, forgetIdempotencyKey, insertRequest, type RequestRow } from "../db/ledger.ts";
 import { checkClientReference, checkContent, checkIdempotencyKey, checkSize } from "../domain/content.ts";
+import type { ServedModel } from "../domain/manifest.ts";
+import { reservedTokens } from "../domain/quota.ts";
 import { buildEvent, promptBody } from "../events.ts";
+import { countEnded } from "../metrics.ts";
 import { askDoor1, type Door1Verdict } from "./door1.ts";
 import { draftRow } from "./draft.ts";
 import { envelopeBytes, heldMessage, jobMessage, readJob } from "./messages.ts";
 import { authorize, findModel } from "./permissions.ts";
+import { reserve } from "./reserve.ts";
 
 export interface ChatCall {
   readonly identity: CallerIdentity;
@@ -35,10 +40,12 @@ export interface Admitted {
   readonly row: RequestRow;
   /** An idempotency key brought back an earlier request. */
   readonly repeated: boolean;
+  /** Response fields about quotas. A repeated request took nothing of them. */
+  readonly quota: Readonly<Record<string, string>>;
 }
 
 export async function admit(context: Context, call: ChatCall): Promise<Admitted> {
-  const { identity, content, signal } = call;
+  const { identity, content } = call;
   checkContent(content);
   const bytes = toBinary(ChatContentSchema, content);
   checkSize(bytes.length);
@@ -46,17 +53,39 @@ export async function admit(context: Context, call: ChatCall): Promise<Admitted>
   checkClientReference(call.clientReference);
   // Before the model is looked for: the first outcome comes back also when its model is not offered any more.
   const earlier = await findEarlier(context, call, bytes);
-  if (earlier) return { row: earlier, repeated: true };
+  if (earlier) return { row: earlier, repeated: true, quota: {} };
   const model = findModel(context, content.model);
   authorize(context, identity, "chat", { model: model.name, tier: model.tier });
-
-  const now = context.clock.now();
   const id = context.ids.uuid();
+  noteRequest(id);
+  const take = { tokens: tokensOf(context, content, bytes, model), images: 0 };
+  const quota = await reserve(context, { id, identity, model: model.name, take });
+  try {
+    const admitted = await judgeAndStore(context, call, { id, model, bytes });
+    // What waits for a person, or was refused, is not at work.
+    if (admitted.repeated || admitted.row.state !== "queued") context.quotas.settle(id);
+    return { ...admitted, quota: admitted.repeated ? {} : quota };
+  } catch (error) {
+    context.quotas.settle(id);
+    throw error;
+  }
+}
+
+interface Wanted {
+  readonly id: string;
+  readonly model: ServedModel;
+  readonly bytes: Uint8Array;
+}
+
+async function judgeAndStore(context: Context, call: ChatCall, { id, model, bytes }: Wanted) {
+  const { identity, signal } = call;
+  const now = context.clock.now();
   const secret = createRequestSecret((count) => context.ids.bytes(count));
   const verdict = await askDoor1(context, { id, identity, bytes, secret, model, signal });
   const row = await draftRow(context, { ...call, id, model, secret, verdict, now, bytes });
   try {
     const stored = await context.outbox.commit((tx, places) => accept(tx, places, row, verdict));
+    countEnded(stored);
     if (stored.state === "queued") context.runs.remember(stored, secret);
     return { row: stored, repeated: false };
   } catch (error) {
@@ -64,6 +93,15 @@ export async function admit(context: Context, call: ChatCall): Promise<Admitted>
     if (first) return { row: first, repeated: true };
     throw error;
   }
+}
+
+function tokensOf({ limits }: Context, { parameters }: ChatContent, bytes: Uint8Array, model: ServedModel): number {
+  return reservedTokens({
+    promptBytes: bytes.length,
+    maxTokens: parameters?.maxTokens ?? 0,
+    defaultMaxTokens: limits.defaultMaxTokens,
+    contextTokens: model.contextTokens,
+  });
 }
 
 async function findEarlier(context: Context, call: ChatCall, bytes: Uint8Array): Promise<RequestRow | undefined> {
@@ -106,7 +144,7 @@ async function accept(
     secretVault: draft.secretVault,
   });
   const row = { ...draft, leafHash: state === "blocked" ? built.leafHash : "" };
-  await insertRequest(tx, row);
+  if (!(await insertRequest(tx, row))) throw tookTooLong();
   const messages: Committed<RequestRow>["messages"] = [{ audit: { event, message: built.message } }];
   if (state === "queued") messages.push(jobMessage(row));
   if (state === "held") {
@@ -114,6 +152,11 @@ async function accept(
     messages.push(heldMessage(row, { stage: "door1", envelope, secondReviewer, now: row.createdAt }));
   }
   return { value: row, messages };
+}
+
+function tookTooLong(): AppError {
+  const message = "this request took too long to be accepted, so it was not; send it again";
+  return new AppError("UNAVAILABLE", message, { reason: "RESERVATION_LOST", retryAfterMs: 1_000 });
 }
 
 /** SQLSTATE 23505: another request with this idempotency key was first. */

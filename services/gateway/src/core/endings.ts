@@ -2,8 +2,10 @@
 import type { Envelope, Finding } from "@sallyport/attestation";
 import type { AuditPlaces, Committed, Tx } from "@sallyport/runtime";
 import { end, type RequestRow } from "../db/ledger.ts";
+import { chargedTokens, type Ended } from "../domain/quota.ts";
 import type { TerminalState } from "../domain/request-state.ts";
 import { buildEvent, type EventFacts, type GatewayEvent, type VaultBodyInit } from "../events.ts";
+import { readJob } from "./messages.ts";
 
 export interface Ending {
   state: TerminalState;
@@ -18,6 +20,7 @@ export interface Ending {
   attestations?: readonly Envelope[];
   bodies?: readonly VaultBodyInit[];
   detail?: EventFacts["detail"];
+  usage?: Ended["usage"];
 }
 
 const decisionOf: Readonly<Record<TerminalState, string>> = {
@@ -54,10 +57,17 @@ export async function endRequest(
     policyDigest,
     endedAt: now,
     leafHash: built.leafHash,
+    tokensUsed: charge(row, ending),
   };
   const ended = await end(tx, row.id, written);
   if (!ended) return { value: undefined, messages: [], places: "unused" };
-  return { value: ended, messages: [{ audit: { event, message: built.message } }] };
+  return { value: ended, messages: [{ audit: { event, message: built.message }, traceparent: row.traceparent }] };
+}
+
+function charge(row: RequestRow, { state, usage }: Ending): number | null {
+  const { windowsReleased } = row;
+  const promptBytes = usage ? 0 : readJob(row).prompt.length;
+  return chargedTokens({ state, ran: row.claim !== null, windowsReleased, promptBytes, usage });
 }
 
 function pick({ outputDigest, attestations, bodies, detail }: Ending) {

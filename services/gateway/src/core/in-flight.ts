@@ -1,14 +1,19 @@
-import { AppError } from "@sallyport/runtime";
+import { AppError, type CallerIdentity } from "@sallyport/runtime";
 
 /** One call's place. `signal` aborts, with what to tell the caller, when the service cannot wait for it any longer. */
 export interface Slot extends Disposable {
   readonly signal: AbortSignal;
 }
 
-/** At most so many calls at once; the next is told to come back rather than left waiting. */
+/** From half full on nobody gets more than a fair share, and nobody alone ever gets the last quarter: others still get in. */
+const crowded = 1 / 2;
+const mostForOne = 3 / 4;
+
+/** At most so many calls at once, and a fair share for each identity; the next is told to come back rather than left waiting. */
 export class InFlight {
   readonly #max: number;
-  readonly #calls = new Set<AbortController>();
+  readonly #calls = new Map<AbortController, string>();
+  readonly #perIdentity = new Map<string, number>();
   #stopping = false;
   #onEmpty: (() => void) | undefined;
 
@@ -16,40 +21,53 @@ export class InFlight {
     this.#max = max;
   }
 
+  get max(): number {
+    return this.#max;
+  }
+
   get count(): number {
     return this.#calls.size;
   }
 
   /** No call is taken any more; what was accepted belongs to the ledger. */
-  get max(): number {
-    return this.#max;
-  }
-
   get stopping(): boolean {
     return this.#stopping;
   }
 
-  enter(): Slot {
+  enter({ tenant, issuer, subject }: Pick<CallerIdentity, "tenant" | "issuer" | "subject">): Slot {
     if (this.#stopping) throw stopping();
-    if (this.#calls.size >= this.#max)
-      throw new AppError("RESOURCE_EXHAUSTED", "the platform is busy; try again shortly", { reason: "OVERLOADED" });
+    const identity = JSON.stringify([tenant, issuer, subject]);
+    const own = this.#perIdentity.get(identity) ?? 0;
+    if (this.#calls.size >= this.#max) throw busy("the platform is busy; try again shortly");
+    if (this.#calls.size >= this.#max * crowded && own >= this.#fairShare(own))
+      throw busy("the platform is busy, and you have your share of it; try again shortly");
     const call = new AbortController();
-    this.#calls.add(call);
-    return {
-      signal: call.signal,
-      [Symbol.dispose]: () => {
-        this.#calls.delete(call);
-        if (this.#calls.size === 0) this.#onEmpty?.();
-      },
-    };
+    this.#calls.set(call, identity);
+    this.#perIdentity.set(identity, own + 1);
+    return { signal: call.signal, [Symbol.dispose]: () => this.#leave(call) };
   }
 
   /** Takes no more, lets the calls in flight finish for `graceMs`, then ends the rest and gives them a moment to say so. */
   async drain(graceMs: number): Promise<void> {
     this.#stopping = true;
     await this.#empty(graceMs);
-    for (const call of this.#calls) call.abort(stopping());
+    for (const call of this.#calls.keys()) call.abort(stopping());
     await this.#empty(farewellMs);
+  }
+
+  #fairShare(own: number): number {
+    const active = this.#perIdentity.size + (own === 0 ? 1 : 0);
+    return Math.max(1, Math.floor(Math.min(this.#max * mostForOne, this.#max / active)));
+  }
+
+  #leave(call: AbortController): void {
+    const identity = this.#calls.get(call);
+    if (identity === undefined) return;
+    this.#calls.delete(call);
+    const left = this.#perIdentity.get(identity)! - 1;
+    if (left === 0) this.#perIdentity.delete(identity);
+    else this.#perIdentity.set(identity, left);
+    if (this.#calls.size === 0) this.#onEmpty?.();
   }
 
   async #empty(withinMs: number): Promise<void> {
@@ -64,6 +82,10 @@ export class InFlight {
 }
 
 const farewellMs = 500;
+
+function busy(message: string): AppError {
+  return new AppError("RESOURCE_EXHAUSTED", message, { reason: "OVERLOADED", retryAfterMs: 1_000 });
+}
 
 function stopping(): AppError {
   const message = "this gateway is stopping; fetch the request later by its id, or send it again";

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
 import type { RequestRow } from "../db/ledger.ts";
-import { InFlight } from "./in-flight.ts";
 import { type LiveEvent, LiveRequests } from "./live.ts";
 
 const never = new AbortController().signal;
@@ -50,29 +49,5 @@ describe("live news", () => {
     expect(live.size).toBe(1);
     follower[Symbol.dispose]();
     expect(live.size).toBe(0);
-  });
-});
-
-describe("calls in flight", () => {
-  test("have a bound, and a place is free again when a call is over", () => {
-    const calls = new InFlight(1);
-    const slot = calls.enter();
-    expect(() => calls.enter()).toThrow(expect.objectContaining({ reason: "OVERLOADED" }));
-    slot[Symbol.dispose]();
-    calls.enter()[Symbol.dispose]();
-    expect(calls.count).toBe(0);
-  });
-
-  test("are waited for when the service stops, and those that last too long are told so", async () => {
-    const calls = new InFlight(10);
-    const [quick, slow] = [calls.enter(), calls.enter()];
-    slow.signal.addEventListener("abort", () => slow[Symbol.dispose]());
-    const drained = calls.drain(20);
-    expect(() => calls.enter()).toThrow(expect.objectContaining({ reason: "STOPPING" }));
-    quick[Symbol.dispose]();
-    await drained;
-    expect(quick.signal.aborted).toBe(false);
-    expect(slow.signal.reason).toMatchObject({ code: "UNAVAILABLE", reason: "STOPPING" });
-    expect(calls.count).toBe(0);
   });
 });

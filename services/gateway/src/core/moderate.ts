@@ -6,6 +6,7 @@ import { contentLimits } from "../domain/content.ts";
 import { buildModerationEvent } from "../events.ts";
 import { decisionNames, refusal } from "./door1.ts";
 import { authorize } from "./permissions.ts";
+import { reserve } from "./reserve.ts";
 
 const maxRecordedCodes = 8;
 const maxTexts = 32;
@@ -22,17 +23,32 @@ export interface Moderation {
   /** One a text, in order; each has a decision that is known. */
   readonly judgements: readonly TextJudgement[];
   readonly policyDigest: string;
+  /** Response fields about quotas. */
+  readonly quota: Readonly<Record<string, string>>;
 }
 
 export async function moderate(context: Context, call: ModerationCall): Promise<Moderation> {
-  const { identity, modality } = call;
+  const { identity } = call;
   authorize(context, identity, "moderate", {});
   const texts = [...call.texts];
   checkTexts(texts);
-  using _slot = context.inFlight.enter();
+  using _slot = context.inFlight.enter(identity);
+  const id = context.ids.uuid();
+  const quota = await reserve(context, { id, identity, take: { tokens: 0, images: 0 } });
+  try {
+    const judged = await judgeAndRecord(context, { ...call, texts });
+    context.quotas.settle(id, true);
+    return { id: `modr-${id}`, ...judged, quota };
+  } catch (error) {
+    context.quotas.settle(id);
+    throw error;
+  }
+}
+
+async function judgeAndRecord(context: Context, { identity, texts, modality, trace }: ModerationCall) {
   const question = {
     identity: { ...identity, groups: [...identity.groups] },
-    texts,
+    texts: [...texts],
     modality: modality === "image_prompt" ? TextModality.IMAGE_PROMPT : TextModality.TEXT,
   };
   const { judgements, policyDigest } = await context.door1
@@ -47,12 +63,12 @@ export async function moderate(context: Context, call: ModerationCall): Promise<
     // A record has its bound (64 KiB): of the strongest reasons a few will do.
     codes: [...new Set(findings.map(({ code }) => code))].slice(0, maxRecordedCodes),
   }));
-  const facts = { identity, modality, policyDigest, results, traceId: call.trace.traceId };
+  const facts = { identity, modality, policyDigest, results, traceId: trace.traceId };
   await context.outbox.commit(async (_, places) => {
     const audit = { event: "moderation.checked", message: buildModerationEvent(places.next(), facts) };
     return { value: undefined, messages: [{ audit }] };
   });
-  return { id: `modr-${context.ids.uuid()}`, judgements, policyDigest };
+  return { judgements, policyDigest };
 }
 
 function checkTexts(texts: readonly string[]): void {

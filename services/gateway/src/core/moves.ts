@@ -10,9 +10,11 @@ import type { Limits } from "../config.ts";
 import { lockRequest, type RequestRow, requeue } from "../db/ledger.ts";
 import { failureCode, outcomeMessage, type PolicyCodes } from "../domain/outcomes.ts";
 import { afterLostAttempt, isAtWork } from "../domain/request-state.ts";
+import { countEnded, countLostAttempt } from "../metrics.ts";
 import { type Ending, endRequest } from "./endings.ts";
 import type { LiveRequests } from "./live.ts";
 import { jobMessage } from "./messages.ts";
+import type { Quotas } from "./quotas.ts";
 import type { Runs } from "./runs.ts";
 
 export interface MovesOptions {
@@ -20,6 +22,7 @@ export interface MovesOptions {
   readonly bus: Bus;
   readonly live: LiveRequests;
   readonly runs: Runs;
+  readonly quotas: Quotas;
   readonly clock: Clock;
   readonly limits: Limits;
   readonly log: Logger;
@@ -81,7 +84,9 @@ export class Moves {
     if (!moved) return;
     this.#tell(moved);
     const { attempt, endedAt } = moved.after;
-    if (!endedAt) log.warn({ requestId, attempt, reason: failureCode(lost.code) }, "attempt lost, trying again");
+    if (endedAt) return;
+    countLostAttempt(failureCode(lost.code));
+    log.warn({ requestId, attempt, reason: failureCode(lost.code) }, "attempt lost, trying again");
   }
 
   /** In a caller's transaction: back to the queue as the next attempt, with its JOBS message. */
@@ -97,6 +102,9 @@ export class Moves {
   }
 
   announce(row: RequestRow): void {
+    countEnded(row);
+    // First: a caller's next request comes after it.
+    if (row.endedAt) this.#options.quotas.settle(row.id);
     if (row.endedAt || row.state === "queued") this.#options.runs.drop(row.id);
     this.#options.live.publish(row.id, { row });
   }

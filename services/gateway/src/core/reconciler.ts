@@ -2,6 +2,7 @@
 import { delay } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { findOverdue, markDispatched, type RequestRow } from "../db/ledger.ts";
+import { clearCounters, findLeftovers } from "../db/quotas.ts";
 import { dueNow, type Patience } from "../domain/request-state.ts";
 import { jobMessage } from "./messages.ts";
 import type { Told } from "./moves.ts";
@@ -18,7 +19,7 @@ export function startReconciler(context: Context): AsyncDisposable {
   const startedAt = context.clock.now();
   const rounds = (async () => {
     while (!stop.signal.aborted) {
-      const looked = await reconcile(context, startedAt).catch((err: unknown) => {
+      const looked = await round(context, startedAt).catch((err: unknown) => {
         context.log.warn({ err }, "reconciling failed, trying again");
         return 0;
       });
@@ -32,6 +33,21 @@ export function startReconciler(context: Context): AsyncDisposable {
       await rounds;
     },
   };
+}
+
+async function round(context: Context, startedAt: Date): Promise<number> {
+  const settled = await reconcile(context, startedAt);
+  await settleQuotas(context);
+  return settled;
+}
+
+/** Longer than any gateway waits for door 1 and its commit; a request that comes still later finds nothing reserved. */
+const acceptGraceMs = 30_000;
+
+/** Quotas of requests whose gateway did not live to settle them. */
+export async function settleQuotas({ db, limits, quotas }: Context): Promise<void> {
+  for (const id of await findLeftovers(db, limits.door1DeadlineMs + acceptGraceMs, batch)) quotas.settle(id);
+  await clearCounters(db, batch);
 }
 
 /** One round; how many requests were settled. One that cannot be settled does not keep back the others. */

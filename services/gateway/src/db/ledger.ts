@@ -85,14 +85,18 @@ const selected = Object.entries(columns)
   .map(([field, column]) => `${column} AS "${field}"`)
   .join(", ");
 
-export async function insertRequest(tx: Tx, row: RequestRow): Promise<void> {
+/** False when what it had reserved of its quotas was given back meanwhile: then it is too late for it. */
+export async function insertRequest(tx: Tx, row: RequestRow): Promise<boolean> {
   const fields = Object.keys(columns) as (keyof RequestRow)[];
   const values = fields.map((field) => (field === "findings" ? JSON.stringify(row.findings) : row[field]));
   const marks = fields.map((_, position) => `$${position + 1}`).join(", ");
-  await tx.query(
-    `INSERT INTO requests (${fields.map((field) => columns[field]).join(", ")}) VALUES (${marks})`,
+  // Locked: whoever would give the reservation back now waits, and then finds the row.
+  const { rowCount } = await tx.query(
+    `INSERT INTO requests (${fields.map((field) => columns[field]).join(", ")})
+     SELECT ${marks} FROM quota_reservations WHERE request_id = $1 FOR KEY SHARE`,
     values,
   );
+  return rowCount === 1;
 }
 
 export async function findRequest(tx: Tx, id: string): Promise<RequestRow | undefined> {
@@ -190,13 +194,15 @@ export interface End {
   policyDigest: string;
   endedAt: Date;
   leafHash: string;
+  /** Null: nothing is charged. */
+  tokensUsed: number | null;
 }
 
 /** The one write of a terminal state; undefined when another one was there first. */
 export async function end(tx: Tx, id: string, ending: End) {
-  const sql = `UPDATE requests SET state = $2, code = $3, message = $4, findings = $5, policy_digest = $6, ended_at = $7, leaf_hash = $8
-    WHERE id = $1 AND state::text = ANY($9) RETURNING ${selected}`;
-  const { state, code, message, findings, policyDigest, endedAt, leafHash } = ending;
+  const sql = `UPDATE requests SET state = $2, code = $3, message = $4, findings = $5, policy_digest = $6, ended_at = $7, leaf_hash = $8,
+    tokens_used = $10 WHERE id = $1 AND state::text = ANY($9) RETURNING ${selected}`;
+  const { state, code, message, findings, policyDigest, endedAt, leafHash, tokensUsed } = ending;
   const values = [
     id,
     state,
@@ -207,6 +213,7 @@ export async function end(tx: Tx, id: string, ending: End) {
     endedAt,
     leafHash,
     entersFrom[state],
+    tokensUsed,
   ];
   return one(await tx.query<RequestRow>(sql, values));
 }

@@ -1,21 +1,22 @@
 /** One chat, for gRPC and HTTP alike: admitted, followed, and cancelled when its caller goes away. */
-import { AppError, untilAborted } from "@sallyport/runtime";
+import { AppError, noteRequest, untilAborted } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
-import { admit, type ChatCall } from "../core/admit.ts";
+import { type Admitted, admit, type ChatCall } from "../core/admit.ts";
 import { cancel } from "../core/cancel.ts";
 import { type FollowEvent, follow } from "../core/follow.ts";
 import type { Slot } from "../core/in-flight.ts";
 import type { RequestRow } from "../db/ledger.ts";
 import { outcomes } from "../domain/outcomes.ts";
+import { describeAccepted, describeOutcome } from "./describe.ts";
 
-export type ChatEvent = { accepted: RequestRow } | FollowEvent;
+export type ChatEvent = { accepted: RequestRow; quota: Admitted["quota"] } | FollowEvent;
 
 /** The ledger ends a request at its deadline; the caller gets this much more time to hear so. */
 const graceMs = 2_000;
 
 /** Ends in time, with an error of its own, also when the ledger does not answer or the service stops. */
 export async function* chat(context: Context, call: ChatCall): AsyncGenerator<ChatEvent> {
-  const slot = context.inFlight.enter();
+  const slot = context.inFlight.enter(call.identity);
   const late = new AbortController();
   const timer = setTimeout(
     () => late.abort(new AppError("DEADLINE_EXCEEDED", outcomes.DEADLINE_EXCEEDED)),
@@ -40,16 +41,26 @@ export async function* chat(context: Context, call: ChatCall): AsyncGenerator<Ch
 
 async function* followed(context: Context, call: ChatCall, slot: Slot): AsyncGenerator<ChatEvent> {
   using _slot = slot;
-  const { row, repeated } = await admit(context, call);
+  const { row, repeated, quota } = await admit(context, call);
   using follower = context.live.follow(row.id);
+  noteRequest(row.id);
+  describeAccepted(row);
+  let last: Uint8Array | undefined;
   let settled = row.state === "blocked" || (row.state === "held" && !repeated);
   try {
-    yield { accepted: row };
-    if (settled) return yield { outcome: row };
+    yield { accepted: row, quota };
+    if (settled) {
+      describeOutcome(row);
+      return yield { outcome: row };
+    }
     // Between the commit and `follow` a verdict may have come: the ledger knows.
     const { db, runs } = context;
     for await (const event of follow({ db, runs, follower, requestId: row.id, signal: call.signal, catchUp: true })) {
-      if ("outcome" in event) settled = true;
+      if ("window" in event) last = event.window.content;
+      if ("outcome" in event) {
+        settled = true;
+        describeOutcome(event.outcome, last);
+      }
       yield event;
     }
   } finally {

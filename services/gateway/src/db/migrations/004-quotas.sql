@@ -68,7 +68,8 @@ BEGIN
     WITH due AS (
       SELECT r.*, q.state IS DISTINCT FROM 'held' AS over,
         CASE WHEN q.id IS NULL THEN s.keep ELSE q.tokens_used IS NOT NULL END AS charged,
-        coalesce(q.tokens_used, r.tokens) AS tokens_used
+        -- The engine's word for it is not taken beyond what was asked for.
+        least(coalesce(q.tokens_used, r.tokens), r.tokens) AS tokens_used
       FROM quota_reservations r
         JOIN (SELECT id, bool_or(keep) AS keep FROM unnest(p_settle, p_keep) AS s (id, keep) GROUP BY id) s ON s.id = r.request_id
         LEFT JOIN requests q ON q.id = r.request_id

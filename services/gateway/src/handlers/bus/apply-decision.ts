@@ -1,5 +1,5 @@
 /** A person's decision on a held request: released or let in only with review and countersignature, verified here. */
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import {
   envelopeDigest,
   open,
@@ -10,6 +10,7 @@ import {
 } from "@sallyport/attestation";
 import { AdmissionSchema } from "@sallyport/proto/sallyport/attestation/v1/attestation";
 import type { ReviewDecisionMessage } from "@sallyport/proto/sallyport/bus/v1/bus";
+import { WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { AppError, type Committed, type Tx } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { type Ending, endRequest } from "../../core/endings.ts";
@@ -149,6 +150,7 @@ async function letOut(context: Context, message: ReviewDecisionMessage, row: Req
     stage: "review",
     outputDigest: saltedDigest(secret.salt, output),
     attestations: [readJob(row).admission!.door1!, readEnvelope(row.claim!), hold, review, countersign],
+    usage: fromBinary(WindowContentSchema, output).usage,
   };
   return outbox.commit((tx, places) =>
     decide(tx, held, message, (current) => endRequest(tx, places, current, ending, clock.now())),

@@ -1,6 +1,8 @@
 /** Door 2's word on a window or run: verified, committed, and only then handed to the caller. */
+import { fromBinary } from "@bufbuild/protobuf";
 import { AttestationError, decodeStatement, open, saltedDigest, TicketError } from "@sallyport/attestation";
 import type { VerdictMessage, WindowVerdict } from "@sallyport/proto/sallyport/bus/v1/bus";
+import { WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
 import { delay, withSpanSync } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
@@ -12,9 +14,9 @@ import { countWindow, type RequestRow, startRun } from "../../db/ledger.ts";
 import { insertWindow, listWindows, type WindowRow } from "../../db/windows.ts";
 import { isJudgedNow } from "../../domain/request-state.ts";
 import { windowBody } from "../../events.ts";
+import { countReleased, countTicket } from "../../metrics.ts";
 import { applyHold } from "./apply-hold.ts";
 
-import { countReleased, countTicket } from "../../metrics.ts";
 const maxStaleMs = 5_000;
 const everyMs = 50;
 
@@ -97,14 +99,15 @@ async function release(context: Context, run: Run, message: VerdictMessage, verd
     await insertWindow(tx, run.requestId, stored);
     if (!final) return { value: counted, messages: [] };
     const windows = await listWindows(tx, run.requestId, attempt);
-    return endRequest(tx, places, counted, released(run, counted, windows), now);
+    const { usage } = fromBinary(WindowContentSchema, content);
+    return endRequest(tx, places, counted, { ...released(run, counted, windows), usage }, now);
   });
   if (!row) return context.runs.drop(run.requestId);
   run.next = index + 1;
+  countReleased(row, context.clock.now());
   const chain = index === 0 ? { chain: chainOf(row, run.secret.salt) } : {};
   context.live.publish(run.requestId, { window: { attempt, index, content, ticket: envelope, ...chain } });
   if (final) context.moves.announce(row);
-  countReleased(row, context.clock.now());
 }
 
 function released(run: Run, row: RequestRow, windows: readonly WindowRow[]): Ending {
@@ -144,10 +147,10 @@ function fail(
 }
 
 async function refuseTicket(context: Context, { requestId, attempt }: VerdictMessage, reason: string): Promise<void> {
+  countTicket(reason);
   context.log.error({ requestId, attempt, reason }, "release ticket refused");
   // A model that was taken back while it spoke: nothing was forged, and the caller can do something about it.
   const code = reason === "MODEL_NOT_APPROVED" ? reason : "TICKET_INVALID";
-  countTicket(reason);
   await context.moves.end(requestId, (row) =>
     isJudgedNow(row, attempt) ? { state: "failed", code, stage: "gateway", detail: { reason } } : undefined,
   );

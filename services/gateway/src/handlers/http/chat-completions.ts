@@ -31,8 +31,8 @@ export async function handleChatCompletions(context: Context, request: FastifyRe
   });
   // Refusals before acceptance are plain HTTP errors, also for a stream.
   const first = await events.next();
-  const accepted = (first.value as { accepted: RequestRow }).accepted;
-  reply.header("x-request-id", accepted.id);
+  const { accepted, quota } = first.value as Extract<ChatEvent, { accepted: RequestRow }>;
+  reply.header("x-request-id", accepted.id).headers(quota);
   if (!body.stream) return whole(accepted, events, reply);
   const ticketed = header(request, ticketsHeader) === "windows";
   return stream({ body, accepted, ticketed }, errorOf(accepted) ? await unlessOver(events) : events, reply);

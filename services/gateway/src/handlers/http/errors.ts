@@ -1,6 +1,7 @@
 /** Errors in OpenAI's shape, with our public code; what they say is for the caller. */
 import { AppError, asAppError, toHttpStatus } from "@sallyport/runtime";
 import type { FastifyError } from "fastify";
+import { QuotaError } from "../../domain/quota-report.ts";
 
 const types: Readonly<Partial<Record<AppError["code"], string>>> = {
   INVALID_ARGUMENT: "invalid_request_error",
@@ -26,6 +27,7 @@ const statuses: Readonly<Record<string, number>> = {
 
 export interface HttpError {
   readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
   readonly body: {
     error: {
       message: string;
@@ -45,6 +47,7 @@ export function toHttpError(thrown: unknown): HttpError {
   const code = openAiCode(error);
   return {
     status,
+    headers: headersOf(error, status),
     body: {
       error: {
         message: error.message,
@@ -56,6 +59,14 @@ export function toHttpError(thrown: unknown): HttpError {
       },
     },
   };
+}
+
+/** When to come back, and of which quota too much was asked. */
+function headersOf(error: AppError, status: number): Record<string, string> {
+  const fields = error instanceof QuotaError ? error.fields : {};
+  const seconds = error.retryAfterMs === undefined ? undefined : Math.ceil(error.retryAfterMs / 1_000);
+  if (seconds !== undefined) return { ...fields, "retry-after": String(seconds) };
+  return status === 503 ? { "retry-after": "1" } : { ...fields };
 }
 
 function openAiCode({ code, reason }: AppError): string {

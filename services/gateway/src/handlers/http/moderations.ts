@@ -12,13 +12,13 @@ import { identify } from "./request.ts";
 export async function handleModerations(context: Context, request: FastifyRequest, reply: FastifyReply) {
   const identity = await identify(context, request);
   const body = parseModerationBody(request.body);
-  const { id, judgements, policyDigest } = await moderate(context, {
+  const { id, judgements, policyDigest, quota } = await moderate(context, {
     identity,
     texts: moderationTexts(body),
     modality: body.modality ?? "text",
     trace: currentTrace() ?? newTrace(context.ids),
   });
-  return reply.send({
+  return reply.headers(quota).send({
     id,
     model: `sallyport-policy-${policyDigest.slice(0, 12)}`,
     results: judgements.map((judgement) => result(judgement, policyDigest)),

@@ -42,11 +42,10 @@ export async function serveHttp(
     if (!request.is404) await identify(context, request);
   });
   app.setErrorHandler((error, request, reply) => {
-    const { status, body } = toHttpError(error);
+    const { status, headers, body } = toHttpError(error);
     if (status >= 500)
       context.log.error({ err: asAppError(error), path: request.routeOptions.url, status }, "http request failed");
-    if (status === 429 || status === 503) reply.header("retry-after", "1");
-    return reply.status(status).send(body);
+    return reply.status(status).headers(headers).send(body);
   });
   app.setNotFoundHandler((request, reply) => {
     const missing = new AppError("NOT_FOUND", `${request.method} here is not part of this API; see the documentation`, {
