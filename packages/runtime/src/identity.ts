@@ -76,7 +76,8 @@ function issuerOf(token: string): string {
   if (!tokenAlgorithms.some((algorithm) => algorithm === header.alg)) {
     throw refused("TOKEN_ALGORITHM", `the token must be signed with one of ${tokenAlgorithms.join(", ")}`);
   }
-  if (header.typ !== undefined && !/^(application\/)?(at\+)?jwt$/i.test(String(header.typ))) {
+  const type: unknown = header.typ === undefined ? "JWT" : header.typ;
+  if (typeof type !== "string" || !/^(application\/)?(at\+)?jwt$/i.test(type)) {
     throw refused("TOKEN_MALFORMED", "the token's type must be `at+jwt` or `JWT`: send an access token");
   }
   return typeof payload.iss === "string" ? payload.iss : "";

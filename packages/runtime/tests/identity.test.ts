@@ -232,3 +232,12 @@ test("OIDC_ISSUERS: plain HTTP off the loopback, unknown fields and twins are fa
     expect(() => parseIssuers(bad)).toThrow();
   }
 });
+
+test("a type that is no text is a malformed token and no fault of ours: it needs no signature to come this far", async () => {
+  const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  for (const typ of [{ toString: 1 }, [], null, 7]) {
+    expect(await reasonOf(`${encode({ alg: "ES256", kid: "k1", typ })}.${encode({ iss: issuer })}.AA`)).toBe(
+      "TOKEN_MALFORMED",
+    );
+  }
+});

@@ -1,6 +1,11 @@
 /** Texts and bytes that are almost right: what a parser takes is changed a little, or nested, repeated and blown up. */
 import fc, { type Arbitrary } from "fast-check";
 
+/** Any code units, half surrogate pairs too: fast-check's own takes seconds to set up. */
+export const anyText: Arbitrary<string> = fc
+  .uint8Array({ maxLength: 60 })
+  .map((bytes) => Buffer.from(bytes).toString("utf16le"));
+
 /** Values that have broken parsers before. */
 export const oddJson: Arbitrary<string> = fc.oneof(
   fc.json({ maxDepth: 3 }),
