@@ -24,6 +24,26 @@ export function authorise(
   });
 }
 
+export function may(
+  { policy }: Pick<Context, "policy">,
+  identity: CallerIdentity,
+  action: string,
+  resource: AuthzInput["resource"],
+): boolean {
+  return policy.get().authorize({ action, identity, resource }).allow;
+}
+
+/** Beyond one tenant: staff of the platform. */
+export function mayAcrossTenants(context: Pick<Context, "policy">, identity: CallerIdentity, action: string): boolean {
+  return may(context, identity, action, { platform: true });
+}
+
+/** With what is another's in the caller's tenant (no issuer is called `*`). */
+export function mayForAnybody(context: Pick<Context, "policy">, identity: CallerIdentity, action: string): boolean {
+  const { tenant, subject: ownerSubject } = identity;
+  return may(context, identity, action, { tenant, ownerSubject, ownerIssuer: "*" });
+}
+
 /** One person, whichever token they use. */
 export function personOf({ issuer, subject }: Pick<CallerIdentity, "issuer" | "subject">): string {
   return `${issuer} ${subject}`;

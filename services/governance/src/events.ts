@@ -10,7 +10,16 @@ export type GovernanceEvent =
   | "policy.published"
   | "review.claimed"
   | "review.read"
-  | "review.decided";
+  | "review.decided"
+  | "switch.paused"
+  | "switch.resume-asked"
+  | "switch.resumed"
+  | "switch.expired"
+  | "switch.break-glass"
+  | "credential.created"
+  | "credential.revoked"
+  | "credential.bound"
+  | "credential.unbound";
 
 export interface EventFacts {
   event: GovernanceEvent;
@@ -19,7 +28,7 @@ export interface EventFacts {
   item?: Item;
   decision?: { stage: string; decision: string; code: string; policyDigest?: string };
   attestations?: readonly Envelope[];
-  detail?: Readonly<Record<string, string | number | boolean>>;
+  detail?: Readonly<Record<string, Json>>;
 }
 
 export function auditEvent(facts: EventFacts): AuditMessage {

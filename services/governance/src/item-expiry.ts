@@ -2,25 +2,13 @@
 import type { Context } from "./context.ts";
 import { expireItems } from "./db/items.ts";
 import { auditEvent } from "./events.ts";
+import { periodically } from "./periodic.ts";
 
 const everyMs = 1_000;
 const batch = 100;
 
-export function startExpiry(context: Context): AsyncDisposable {
-  let running: Promise<void> | undefined;
-  const timer = setInterval(() => {
-    running ??= expire(context)
-      .catch((err: unknown) => context.log.warn({ err }, "could not close expired items; trying again"))
-      .finally(() => {
-        running = undefined;
-      });
-  }, everyMs);
-  return {
-    async [Symbol.asyncDispose]() {
-      clearInterval(timer);
-      await running;
-    },
-  };
+export function startItemExpiry(context: Context): AsyncDisposable {
+  return periodically(context.log, everyMs, "close expired items", () => expire(context));
 }
 
 async function expire({ outbox, clock, log }: Context): Promise<void> {

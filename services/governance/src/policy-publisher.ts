@@ -12,7 +12,8 @@ import { AppError } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 import { listStates } from "./db/signed-state.ts";
 import { auditEvent } from "./events.ts";
-import { policyPlace, putNow, signNext } from "./signed-state.ts";
+import { putNow, signNext } from "./signed-state.ts";
+import { policyPlace } from "./signed-values.ts";
 
 /**
  * Returns what is wrong with the bundle while an older one stays in force. With none in force nothing can be decided

@@ -5,25 +5,39 @@ import {
   type HeldItem,
   HeldItemSchema,
 } from "@sallyport/proto/sallyport/bus/v1/bus";
+import { CredentialService } from "@sallyport/proto/sallyport/governance/v1/credentials";
 import { ModelService } from "@sallyport/proto/sallyport/governance/v1/models";
 import { ReviewService } from "@sallyport/proto/sallyport/governance/v1/review";
+import { SwitchService } from "@sallyport/proto/sallyport/governance/v1/switches";
 import { streams } from "@sallyport/proto/subjects";
 import { type MessageMeta, type Readiness, serve, startHealth } from "@sallyport/runtime";
 import { authenticate } from "./authorise.ts";
+import { startBreakGlass } from "./break-glass.ts";
 import type { Context } from "./context.ts";
+import { startExpiry } from "./expiry.ts";
 import { approveModel } from "./handlers/approve-model.ts";
+import { bindCertificate } from "./handlers/bind-certificate.ts";
 import { claimItem } from "./handlers/claim-item.ts";
+import { createToken } from "./handlers/create-token.ts";
 import { decideItem } from "./handlers/decide-item.ts";
 import { importModel } from "./handlers/import-model.ts";
+import { listCertificates } from "./handlers/list-certificates.ts";
 import { listItems } from "./handlers/list-items.ts";
 import { listModels } from "./handlers/list-models.ts";
+import { listSwitches } from "./handlers/list-switches.ts";
+import { listTokens } from "./handlers/list-tokens.ts";
+import { pause } from "./handlers/pause.ts";
 import { readItem } from "./handlers/read-item.ts";
 import { receiveDeadLetter } from "./handlers/receive-dead-letter.ts";
 import { receiveHeld } from "./handlers/receive-held.ts";
+import { resume } from "./handlers/resume.ts";
 import { revokeModel } from "./handlers/revoke-model.ts";
-import { startExpiry } from "./item-expiry.ts";
+import { revokeToken } from "./handlers/revoke-token.ts";
+import { unbindCertificate } from "./handlers/unbind-certificate.ts";
+import { startItemExpiry } from "./item-expiry.ts";
 import { publishPolicy } from "./policy-publisher.ts";
 import { type SignedState, startSignedState } from "./signed-state.ts";
+import { signFirstValues } from "./signed-values.ts";
 
 const heldConcurrency = 32;
 const deadConcurrency = 4;
@@ -39,10 +53,13 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   stack.defer(() => context.postModerator.close());
   stack.defer(() => context.vault.close());
   const policyProblem = await publishPolicy(context);
+  await signFirstValues(context);
   const state = stack.use(await startSignedState(context));
   signal.throwIfAborted();
   consume(context, stack);
+  stack.use(startItemExpiry(context));
   stack.use(startExpiry(context));
+  stack.use(startBreakGlass(context));
   stack.use(await serveOperators(context));
   const ready = () => readiness(context, state, policyProblem);
   stack.use(await startHealth(config.healthAddress, { ready }));
@@ -85,6 +102,25 @@ function serveOperators(context: Context) {
           claimItem: async (request, call) => claimItem(context, await who(call), request),
           readItem: async (request, call) => readItem(context, await who(call), request, call.signal),
           decideItem: async (request, call) => decideItem(context, await who(call), request, call.signal),
+        },
+      },
+      {
+        service: SwitchService,
+        handlers: {
+          pause: async (request, call) => pause(context, await who(call), request),
+          resume: async (request, call) => resume(context, await who(call), request),
+          listSwitches: async (request, call) => listSwitches(context, await who(call), request),
+        },
+      },
+      {
+        service: CredentialService,
+        handlers: {
+          createToken: async (request, call) => createToken(context, await who(call), request),
+          listTokens: async (request, call) => listTokens(context, await who(call), request),
+          revokeToken: async (request, call) => revokeToken(context, await who(call), request),
+          bindCertificate: async (request, call) => bindCertificate(context, await who(call), request),
+          listCertificates: async (request, call) => listCertificates(context, await who(call), request),
+          unbindCertificate: async (request, call) => unbindCertificate(context, await who(call), request),
         },
       },
     ],

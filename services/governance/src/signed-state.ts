@@ -3,26 +3,22 @@
  * into their buckets from the table: right after the change, and whenever a bucket lacks its newest (looked up each second),
  * so that a wiped bus heals by itself and never by a value that the table does not hold.
  */
-import { createHash } from "node:crypto";
 import {
-  canonicalBytes,
+  AttestationError,
+  BREAK_GLASS,
   decodeEnvelopeJson,
   encodeEnvelopeJson,
   type Json,
   signState,
   verifyState,
 } from "@sallyport/attestation";
-import { putState, type Tx } from "@sallyport/runtime";
+import { AppError, type StoredValue, type Tx } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
-import { listAllModels } from "./db/models.ts";
 import { listStates, lockState, type StoredState, saveState } from "./db/signed-state.ts";
-import { manifestOf } from "./domain/model.ts";
 
 const checkEveryMs = 1_000;
-export const manifestPlace = { bucket: "models", key: "manifest" } as const;
-export const policyPlace = { bucket: "policy", key: "active" } as const;
 
-type Place = Pick<StoredState, "bucket" | "key">;
+export type Place = Pick<StoredState, "bucket" | "key">;
 
 export interface Signed {
   state: StoredState;
@@ -30,7 +26,10 @@ export interface Signed {
   changed: boolean;
 }
 
-/** In the caller's transaction: the next version of a key, unless the newest says the same. */
+/**
+ * In the caller's transaction: the next version of a key, unless the newest says the same. Throws RESOURCE_EXHAUSTED
+ * (STATE_FULL) when the value is larger than a bucket takes.
+ */
 export async function signNext(
   { stateSigner, clock }: Context,
   tx: Tx,
@@ -42,28 +41,39 @@ export async function signNext(
   if (newest?.digest === digest) return { state: newest, changed: false };
   const version = (newest?.version ?? 0) + 1;
   const issuedAt = clock.now().toISOString();
-  const envelope = encodeEnvelopeJson(signState(stateSigner, { ...place, version, value, issuedAt }));
+  const envelope = encodeEnvelopeJson(
+    unlessFull(place, () => signState(stateSigner, { ...place, version, value, issuedAt })),
+  );
   const next = { ...place, version, digest, envelope };
   await saveState(tx, next);
   return { state: next, changed: true };
 }
 
-/** In the transaction that moved a model: the manifest as it is now. */
-export async function signManifest(context: Context, tx: Tx): Promise<StoredState> {
-  // The lock comes first: of two changes at once the later one reads what the earlier one stored.
-  await lockState(tx, manifestPlace.bucket, manifestPlace.key);
-  const manifest = manifestOf(await listAllModels(tx));
-  const digest = createHash("sha256").update(canonicalBytes(manifest)).digest("hex");
-  return (await signNext(context, tx, manifestPlace, digest, manifest)).state;
+function unlessFull<T>({ bucket, key }: Place, sign: () => T): T {
+  try {
+    return sign();
+  } catch (error) {
+    if (!(error instanceof AttestationError && error.code === "PAYLOAD_TOO_LARGE")) throw error;
+    const message = `the signed ${bucket} (${key}) are full; end some that are no longer needed, then try again`;
+    throw new AppError("RESOURCE_EXHAUSTED", message, { reason: "STATE_FULL", details: { bucket, key }, cause: error });
+  }
 }
 
-/** A change takes effect with this; when it cannot be put now, the loop puts it. */
-export async function putNow({ bus, log }: Context, { bucket, key, version, envelope }: StoredState): Promise<void> {
+/**
+ * A change takes effect with this; when it cannot be put now, the loop puts it. With `found` only in the place of that
+ * value: what somebody else (the operator, another replica) has put since stays.
+ */
+export async function putNow(
+  { bus, log }: Context,
+  { bucket, key, version, envelope }: StoredState,
+  found?: { entry: StoredValue | undefined },
+): Promise<void> {
   try {
-    await putState(bus, bucket, key, envelope);
-    log.info({ bucket, version }, "signed state published");
+    const value = new TextEncoder().encode(envelope);
+    await bus.putValue(bucket, key, value, found && (found.entry?.sequence ?? 0));
+    log.info({ bucket, key, version }, "signed state published");
   } catch (err) {
-    log.warn({ err, bucket, version }, "signed state not published yet; trying again");
+    log.warn({ err, bucket, key, version }, "signed state not published yet; trying again");
   }
 }
 
@@ -72,9 +82,8 @@ export interface SignedState extends AsyncDisposable {
   readonly problem: string | undefined;
 }
 
-/** Signs an empty manifest at the very first start, then keeps the buckets as the table has them. */
+/** Keeps the buckets as the table has them. */
 export async function startSignedState(context: Context): Promise<SignedState> {
-  await context.db.transaction((tx) => signManifest(context, tx));
   let problem: string | undefined = "not checked yet";
   let running: Promise<void> | undefined;
   const check = () => {
@@ -109,9 +118,11 @@ export async function startSignedState(context: Context): Promise<SignedState> {
 async function checkBuckets(context: Context): Promise<string | undefined> {
   let problem: string | undefined;
   for (const state of await listStates(context.db)) {
-    const { version, same } = await inBucket(context, state);
+    const { entry, version, same } = await inBucket(context, state);
     // Another value of this version makes every reader refuse both: the table has the one that is true.
-    if (version < state.version || (version === state.version && !same)) await putNow(context, state);
+    if (version < state.version || (version === state.version && !same)) await putNow(context, state, { entry });
+    // The operator's next switches, which are adopted a moment later.
+    if (isBreakGlass(state)) continue;
     // Only a database that was set back gets here. To go on would bring back what was revoked since: a person decides.
     if (version > state.version) problem = `bucket ${state.bucket} is ahead of the database`;
   }
@@ -120,13 +131,17 @@ async function checkBuckets(context: Context): Promise<string | undefined> {
 
 /** Version 0 when there is none, or none that anybody would accept. Throws UNAVAILABLE when the bus does not answer. */
 async function inBucket({ bus, trust, clock }: Context, { bucket, key, envelope }: StoredState) {
-  const bytes = await bus.readValue(bucket, key);
-  if (!bytes) return { version: 0, same: false };
+  const entry = await bus.readEntry(bucket, key);
+  if (!entry) return { entry, version: 0, same: false };
   try {
     const expected = { bucket, key, minVersion: 1, now: clock.now() };
-    const { version } = verifyState(decodeEnvelopeJson(bytes), trust, expected);
-    return { version, same: Buffer.from(bytes).toString() === envelope };
+    const { version } = verifyState(decodeEnvelopeJson(entry.value), trust, expected);
+    return { entry, version, same: Buffer.from(entry.value).toString() === envelope };
   } catch {
-    return { version: 0, same: false };
+    return { entry, version: 0, same: false };
   }
+}
+
+function isBreakGlass({ bucket, key }: Place): boolean {
+  return bucket === BREAK_GLASS.bucket && key === BREAK_GLASS.key;
 }

@@ -1,10 +1,20 @@
 /** Rows → the messages that callers see. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { CertificateSchema, TokenSchema } from "@sallyport/proto/sallyport/governance/v1/credentials";
 import { type ModelSchema, ModelState } from "@sallyport/proto/sallyport/governance/v1/models";
 import { type ItemSchema, ItemState, ReviewDecision } from "@sallyport/proto/sallyport/governance/v1/review";
+import {
+  SwitchKind,
+  type SwitchSchema,
+  SwitchState,
+  type SwitchTargetSchema,
+} from "@sallyport/proto/sallyport/governance/v1/switches";
+import type { SwitchTarget } from "@sallyport/runtime";
+import type { CertificateRow, TokenRow } from "./domain/credential.ts";
 import { type Item, isLeased } from "./domain/item.ts";
 import type { RegisteredModel } from "./domain/model.ts";
+import type { SwitchRow } from "./domain/switch.ts";
 
 const modelStates = { imported: ModelState.IMPORTED, approved: ModelState.APPROVED, revoked: ModelState.REVOKED };
 const itemStates = {
@@ -43,5 +53,64 @@ export function itemView(item: Item, now: Date): MessageInitShape<typeof ItemSch
     expiresAt: timestampFromDate(expiresAt),
     needsSecondReviewer: needsSecond,
     decision: decisions[decision],
+  };
+}
+
+const switchStates = {
+  active: SwitchState.ACTIVE,
+  resume_asked: SwitchState.RESUME_ASKED,
+  lifted: SwitchState.LIFTED,
+  expired: SwitchState.EXPIRED,
+};
+const switchKinds = { pause: SwitchKind.PAUSE, ban: SwitchKind.BAN, revocation: SwitchKind.REVOCATION };
+
+export function switchView(row: SwitchRow): MessageInitShape<typeof SwitchSchema> {
+  const { id, setBy, resumeAskedBy, liftedBy, breakGlass, expiresAt, endedAt } = row;
+  return {
+    ...{ id, setBy, resumeAskedBy, liftedBy, breakGlass },
+    target: { target: targetView(row.target) },
+    kind: switchKinds[row.kind],
+    state: switchStates[row.state],
+    setAt: timestampFromDate(row.setAt),
+    ...(expiresAt && { expiresAt: timestampFromDate(expiresAt) }),
+    ...(endedAt && { endedAt: timestampFromDate(endedAt) }),
+  };
+}
+
+function targetView(target: SwitchTarget): MessageInitShape<typeof SwitchTargetSchema>["target"] {
+  switch (target.scope) {
+    case "all":
+      return { case: "everything", value: true };
+    case "model":
+      return { case: "model", value: target.model };
+    case "tenant":
+      return { case: "tenant", value: target.tenant };
+    case "credential":
+      return { case: "credential", value: target.credential };
+    case "identity": {
+      const { tenant, issuer, subject } = target;
+      return { case: "identity", value: { tenant, issuer, subject } };
+    }
+  }
+}
+
+export function tokenView(row: TokenRow): MessageInitShape<typeof TokenSchema> {
+  const { id, name, tenant, issuer, subject, groups, createdBy, createdAt, expiresAt, revokedAt } = row;
+  return {
+    ...{ id, name, tenant, issuer, subject, createdBy, groups: [...groups] },
+    createdAt: timestampFromDate(createdAt),
+    expiresAt: timestampFromDate(expiresAt),
+    ...(revokedAt && { revokedAt: timestampFromDate(revokedAt) }),
+  };
+}
+
+export function certificateView(row: CertificateRow): MessageInitShape<typeof CertificateSchema> {
+  const { id, spiffeId, subjectDn, tenant, subject, groups, createdBy, createdAt, expiresAt, unboundAt } = row;
+  return {
+    ...{ id, tenant, subject, createdBy, groups: [...groups] },
+    match: spiffeId !== null ? { case: "spiffeId", value: spiffeId } : { case: "subjectDn", value: subjectDn ?? "" },
+    createdAt: timestampFromDate(createdAt),
+    ...(expiresAt && { expiresAt: timestampFromDate(expiresAt) }),
+    ...(unboundAt && { unboundAt: timestampFromDate(unboundAt) }),
   };
 }

@@ -7,10 +7,13 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { defaultBundleDir } from "@sallyport/policy";
+import { CredentialService } from "@sallyport/proto/sallyport/governance/v1/credentials";
 import { ModelService } from "@sallyport/proto/sallyport/governance/v1/models";
 import { ReviewService } from "@sallyport/proto/sallyport/governance/v1/review";
+import { SwitchService } from "@sallyport/proto/sallyport/governance/v1/switches";
 import type { ServiceName } from "@sallyport/proto/subjects";
 import { createClient, createLogger, parseAddress } from "@sallyport/runtime";
+import { connectOperatorBus } from "@sallyport/runtime/break-glass";
 import {
   createTestTrust,
   freePort,
@@ -21,7 +24,7 @@ import {
   waitFor,
 } from "@sallyport/runtime/testing";
 import { formatVkey, signatureType, verifierKeyOf } from "@sallyport/tlog";
-import { servicePermissions } from "../../../infra/local/nats/permissions.ts";
+import { operatorPermissions, servicePermissions } from "../../../infra/local/nats/permissions.ts";
 import { readConfig } from "../src/config.ts";
 import { fromConfig } from "../src/context.ts";
 import { startService } from "../src/service.ts";
@@ -34,7 +37,10 @@ export async function testPlatform() {
   const postgres = await startTestPostgres();
   const names = ["governance", "audit", "post-moderator", "gateway"] as const;
   const permissions = Object.fromEntries(names.map((name) => [name, servicePermissions(name, "gw-0")]));
-  const nats = await startTestNats({ ca: postgres.ca, permissions });
+  const nats = await startTestNats({
+    ca: postgres.ca,
+    permissions: { ...permissions, operator: operatorPermissions() },
+  });
   await nats.provision();
   const logKey = generateKeyPairSync("ed25519").privateKey;
   const vkey = formatVkey(verifierKeyOf({ name: logOrigin, privateKey: logKey }, signatureType.ed25519));
@@ -98,13 +104,23 @@ export async function testPlatform() {
   const [address, tls] = [parseAddress(env.GRPC_ADDRESS), { ca: postgres.ca.pki.ca }];
   const models = createClient(ModelService, { address, tls, serverName: "governance" });
   const reviews = createClient(ReviewService, { address, tls, serverName: "governance" });
+  const switches = createClient(SwitchService, { address, tls, serverName: "governance" });
+  const credentials = createClient(CredentialService, { address, tls, serverName: "governance" });
+  const operatorTls = await postgres.ca.tls("operator");
+  const [cert, key, caPem] = [operatorTls.cert, operatorTls.key, operatorTls.ca].map(String);
   const ready = async () =>
     (await fetch(`http://${env.HEALTH_ADDRESS}/readyz`)).json() as Promise<{
       ready: boolean;
       checks: Record<string, string>;
     }>;
   return {
-    ...{ env, postgres, nats, keys, storeDir, bundleDir, start, models, reviews, ready, log },
+    ...{ env, postgres, nats, keys, storeDir, bundleDir, start, models, reviews, switches, credentials, ready, log },
+    /** The operator's own way to the bus. */
+    operatorBus: () =>
+      connectOperatorBus({
+        ...{ url: nats.url, nkeySeed: nats.seed("operator"), timeoutMs: 2_000 },
+        tls: { cert: cert!, key: key!, ca: caPem! },
+      }),
     auditAddress: audit.GRPC_ADDRESS,
     postModerator: neighbours[0],
     audit: neighbours[1],
@@ -114,6 +130,8 @@ export async function testPlatform() {
     isReady: () => waitFor("governance to be ready", async () => (await ready()).ready),
     async close() {
       models.close();
+      switches.close();
+      credentials.close();
       reviews.close();
       for (const process of neighbours) await process[Symbol.asyncDispose]();
       await nats[Symbol.asyncDispose]();

@@ -268,8 +268,12 @@ describe("who may", () => {
     expect((await list(as("eve", { tenant: "other" }))).length).toBe(0);
     const stranger = as("eve", { tenant: "other" });
     await expect(platform.reviews.claimItem({ requestId }, stranger)).rejects.toMatchObject({
-      code: "PERMISSION_DENIED",
+      code: "NOT_FOUND",
+      reason: "ITEM_NOT_FOUND",
     });
+    const staff = as("eve", { tenant: "other", groups: ["sallyport-reviewers", "sallyport-platform"] });
+    expect((await list(staff)).map((item) => item.requestId)).toContain(requestId);
+    expect((await platform.reviews.claimItem({ requestId }, staff)).item?.claimedBy).toBe("eve");
     await expect(platform.reviews.listItems({}, { deadlineMs: 5_000 })).rejects.toMatchObject({
       code: "UNAUTHENTICATED",
     });

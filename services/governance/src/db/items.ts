@@ -49,7 +49,8 @@ export async function findItem(db: Queryable, requestId: string): Promise<Item |
 }
 
 export interface Page {
-  tenant: string;
+  /** Undefined: of every tenant. */
+  tenant: string | undefined;
   includeClosed: boolean;
   now: Date;
   size: number;
@@ -59,12 +60,12 @@ export interface Page {
 
 /** Oldest first. */
 export async function listPage(db: Queryable, { tenant, includeClosed, now, size, after }: Page): Promise<Item[]> {
-  const sql = `SELECT ${selected} FROM items WHERE tenant = $1
+  const sql = `SELECT ${selected} FROM items WHERE ($1::text IS NULL OR tenant = $1)
     AND ($2 OR (state IN ('open', 'second_review') AND expires_at > $3))
     AND ($4::timestamptz IS NULL OR (held_at, request_id, stage) > ($4, $5, $6))
     ORDER BY held_at, request_id, stage LIMIT $7`;
   const from = [after?.heldAt ?? null, after?.requestId ?? "", after?.stage ?? ""];
-  return (await db.query<Item>(sql, [tenant, includeClosed, now, ...from, size])).rows;
+  return (await db.query<Item>(sql, [tenant ?? null, includeClosed, now, ...from, size])).rows;
 }
 
 export interface Lease {

@@ -47,6 +47,11 @@ export async function findModel(db: Queryable, digest: string): Promise<Register
   return rows[0] && read(rows[0]);
 }
 
+export async function isRegistered(db: Queryable, name: string): Promise<boolean> {
+  const sql = "SELECT EXISTS (SELECT FROM models WHERE name = $1) AS found";
+  return (await db.query<{ found: boolean }>(sql, [name])).rows[0]?.found === true;
+}
+
 export async function listAllModels(db: Queryable): Promise<RegisteredModel[]> {
   return (await db.query<Row>(`SELECT ${selected} FROM models ORDER BY name, imported_at LIMIT 1000`)).rows.map(read);
 }

@@ -17,12 +17,16 @@ export async function listStates(db: Queryable): Promise<StoredState[]> {
   return (await db.query<Row>("SELECT bucket, key, version, digest, envelope FROM signed_state")).rows.map(read);
 }
 
+export async function findState(db: Queryable, bucket: string, key: string): Promise<StoredState | undefined> {
+  const sql = "SELECT bucket, key, version, digest, envelope FROM signed_state WHERE bucket = $1 AND key = $2";
+  const { rows } = await db.query<Row>(sql, [bucket, key]);
+  return rows[0] && read(rows[0]);
+}
+
 /** The key's row, locked until the transaction ends: versions are given out one after the other. */
 export async function lockState(tx: Tx, bucket: string, key: string): Promise<StoredState | undefined> {
   await tx.query("SELECT pg_advisory_xact_lock(hashtext($1))", [`signed_state ${bucket} ${key}`]);
-  const sql = "SELECT bucket, key, version, digest, envelope FROM signed_state WHERE bucket = $1 AND key = $2";
-  const { rows } = await tx.query<Row>(sql, [bucket, key]);
-  return rows[0] && read(rows[0]);
+  return await findState(tx, bucket, key);
 }
 
 export async function saveState(tx: Tx, state: StoredState): Promise<void> {

@@ -6,7 +6,8 @@ import { findModel, findServed, moveModel } from "../db/models.ts";
 import { readJustification } from "../domain/justification.ts";
 import { checkApproval, type RegisteredModel } from "../domain/model.ts";
 import { auditEvent } from "../events.ts";
-import { putNow, signManifest } from "../signed-state.ts";
+import { putNow } from "../signed-state.ts";
+import { signManifest } from "../signed-values.ts";
 import { modelView } from "../views.ts";
 
 /** A second person lets a model into the manifest; the version of that name before it leaves it in the same moment. */

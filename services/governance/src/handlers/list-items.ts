@@ -1,6 +1,6 @@
 import type { ListItemsRequest } from "@sallyport/proto/sallyport/governance/v1/review";
 import { AppError, type CallerIdentity } from "@sallyport/runtime";
-import { authorise } from "../authorise.ts";
+import { authorise, mayAcrossTenants } from "../authorise.ts";
 import type { Context } from "../context.ts";
 import { listPage, type Page } from "../db/items.ts";
 import type { Item } from "../domain/item.ts";
@@ -9,10 +9,10 @@ import { itemView } from "../views.ts";
 const defaultSize = 50;
 const maxSize = 200;
 
-/** The queue of the caller's own tenant, oldest first. */
+/** The queue of the caller's own tenant, oldest first; for staff of the platform that of all. */
 export async function listItems(context: Context, caller: CallerIdentity, request: ListItemsRequest) {
-  const { tenant } = caller;
-  authorise(context, caller, "review.list", { tenant });
+  authorise(context, caller, "review.list", { tenant: caller.tenant });
+  const tenant = mayAcrossTenants(context, caller, "review.list") ? undefined : caller.tenant;
   const { includeClosed, pageToken } = request;
   const size = request.pageSize || defaultSize;
   if (size > maxSize) throw invalid("page_size", `is 1 to ${maxSize}`);

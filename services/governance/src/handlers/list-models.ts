@@ -3,7 +3,7 @@ import { authorise } from "../authorise.ts";
 import type { Context } from "../context.ts";
 import { listAllModels } from "../db/models.ts";
 import { listStates } from "../db/signed-state.ts";
-import { manifestPlace } from "../signed-state.ts";
+import { manifestPlace } from "../signed-values.ts";
 import { modelView } from "../views.ts";
 
 export async function listModels(context: Context, caller: CallerIdentity) {

@@ -6,7 +6,8 @@ import { moveModel } from "../db/models.ts";
 import { readJustification } from "../domain/justification.ts";
 import { checkRevocation } from "../domain/model.ts";
 import { auditEvent } from "../events.ts";
-import { putNow, signManifest } from "../signed-state.ts";
+import { putNow } from "../signed-state.ts";
+import { signManifest } from "../signed-values.ts";
 import { modelView } from "../views.ts";
 import { registered } from "./approve-model.ts";
 

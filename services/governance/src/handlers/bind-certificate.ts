@@ -1,0 +1,33 @@
+import type { BindCertificateRequest } from "@sallyport/proto/sallyport/governance/v1/credentials";
+import { AppError, type CallerIdentity } from "@sallyport/runtime";
+import { authorise, personOf } from "../authorise.ts";
+import type { Context } from "../context.ts";
+import { credentialEvent } from "../credential-events.ts";
+import { insertBinding } from "../db/certificates.ts";
+import { type CertificateRow, readBinding } from "../domain/credential.ts";
+import { putNow } from "../signed-state.ts";
+import { signCertificates } from "../signed-values.ts";
+import { certificateView } from "../views.ts";
+
+/** A certificate of the callers' CA stands for one identity of one tenant from now on. */
+export async function bindCertificate(context: Context, caller: CallerIdentity, request: BindCertificateRequest) {
+  const { clock, ids, outbox, policy } = context;
+  const now = clock.now();
+  const wanted = readBinding(request, caller, policy.get().settings.credentials.grantable, now);
+  authorise(context, caller, "certificate.bind", { tenant: wanted.tenant });
+  const made = { creator: personOf(caller), createdBy: caller.subject, createdAt: now, unboundAt: null };
+  const row: CertificateRow = { id: ids.uuid(), ...wanted, ...made };
+  const state = await outbox.commit(async (tx) => {
+    if (!(await insertBinding(tx, row))) throw bound();
+    const state = await signCertificates(context, tx);
+    return { value: state, messages: [credentialEvent("credential.bound", caller, row, state.version)] };
+  });
+  await putNow(context, state);
+  return { certificate: certificateView(row) };
+}
+
+function bound(): AppError {
+  return new AppError("ALREADY_EXISTS", "this certificate is bound to an identity already; unbind it first", {
+    reason: "CERTIFICATE_BOUND",
+  });
+}
