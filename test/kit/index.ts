@@ -33,6 +33,7 @@ const blocks = {
   mutual: 27_000,
   forgery: 28_000,
   state: 29_000,
+  rotation: 18_500,
   client: 30_000,
   doctor: 31_000,
 } as const;

@@ -22,10 +22,7 @@ type Report = (line: string) => void;
  * One after the other. Rejects when a service does not take what is new; what was begun is finished by the same command,
  * as nothing is given up before everyone has its successor.
  */
-export async function rotate(
-  names: readonly Rotation[],
-  options: { home?: string; report: Report },
-): Promise<void> {
+export async function rotate(names: readonly Rotation[], options: { home?: string; report: Report }): Promise<void> {
   const home = openHome(options.home ?? defaultHome());
   for (const name of names) {
     const running = Running.of(home);

@@ -7,6 +7,8 @@ import type { Running } from "./running.ts";
 
 const REWRAPPED_WITHIN_MS = 10 * 60_000;
 const POLL_MS = 250;
+/** Longer than the service takes to look again for what came under the former key meanwhile. */
+const SETTLED_MS = 6_000;
 
 /** With nothing running the former key stays in the file: the audit service wraps anew at its next start. */
 export async function rotateVaultKey(
@@ -30,10 +32,12 @@ export async function rotateVaultKey(
 
 async function untilRewrapped(health: string): Promise<void> {
   const deadline = Date.now() + REWRAPPED_WITHIN_MS;
+  let settledAt = Date.now() + SETTLED_MS;
   while (Date.now() < deadline) {
     const text = await (await fetch(`${health}/metrics`)).text();
-    const left = /^sallyport_vault_keys_under_former_master_key (\S+)/m.exec(text)?.[1];
-    if (left === "0") return;
+    const left = /^sallyport_vault_keys_under_former_master_key(?:\{[^}]*\})? (\S+)/m.exec(text)?.[1];
+    if (left !== "0") settledAt = Date.now() + SETTLED_MS;
+    if (Date.now() > settledAt) return;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
   throw new Error("not every key of the vault was wrapped anew within 10 minutes; the former master key stays");

@@ -73,7 +73,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock, log);
   const writer: Writer = { signer: loadLogSigner(config, trust), epoch: ids.uuid() };
   const { vaultMasterKeyFile } = config;
-  const readMasters = () => readMasterKeys(readFileSync(vaultMasterKeyFile, "utf8"));
+  const readMasters = (known?: MasterKeys) => readMasterKeys(readFileSync(vaultMasterKeyFile, "utf8"), known);
   const masters = reloadFiles("vault", [vaultMasterKeyFile], readMasters, log);
   const vault = createVault(() => masters.current, loadEncryptionKey(config.encryptionKeyFile, log), log);
   await using stack = new AsyncDisposableStack();

@@ -25,15 +25,20 @@ export function startVaultRotation({ db, masters, log }: VaultRotationOptions): 
     await adoptUnnamed(db, masters.current.oldest.id);
     for (;;) {
       waiting.set({}, await countUnderFormer(db, masters.current.newest.id));
-      if (stopped || (await wrapAnew(db, masters.current)) === 0) return;
+      if (stopped || (await wrapAnew(db, masters.current)) === 0) break;
     }
+    // A record that was on its way when the key changed may come under the former one.
+    if (masters.current.all.length > 1) later();
+  };
+  const later = () => {
+    if (!stopped) timer = setTimeout(start, againAfterMs).unref();
   };
   let running = Promise.resolve();
   const start = () => {
     clearTimeout(timer);
     running = running.then(run).catch((err: unknown) => {
       log.error({ err }, "the vault's keys are not all wrapped under the newest master key; trying again");
-      if (!stopped) timer = setTimeout(start, againAfterMs).unref();
+      later();
     });
   };
   const stopListening = masters.onChange(start);

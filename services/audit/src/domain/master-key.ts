@@ -42,18 +42,25 @@ export function createMasterKey(hex: string): MasterKey {
 
 /** The master key in use, and the former ones whose wraps are not all renewed yet. */
 export interface MasterKeys {
+  /** Newest first. */
+  readonly all: readonly MasterKey[];
   readonly newest: MasterKey;
   readonly oldest: MasterKey;
   /** Throws RangeError for a key that is not among them: its file was cut before everything was wrapped anew. */
   byId(id: string): MasterKey;
 }
 
-/** One key a line, newest first, 8 at most. */
-export function readMasterKeys(text: string): MasterKeys {
+/**
+ * One key a line, newest first, 8 at most. Those of `previous` stay known to this process: what was on its way while the
+ * file was cut is still wrapped anew.
+ */
+export function readMasterKeys(text: string, previous?: MasterKeys): MasterKeys {
   const lines = text.trim().split(/\s*\n\s*/);
   if (lines.length > 8) throw new RangeError("more than 8 master keys");
-  const keys = lines.map(createMasterKey);
+  const listed = lines.map(createMasterKey);
+  const keys = [...listed, ...(previous?.all ?? []).filter(({ id }) => !listed.some((key) => key.id === id))];
   return {
+    all: keys,
     newest: keys[0]!,
     oldest: keys.at(-1)!,
     byId(id) {
