@@ -1,20 +1,22 @@
-/** A caller that keeps everything it was sent, by gRPC or by server-sent events, and can be asked while it still listens. */
+/** A caller that keeps everything it was sent and in which order, by any way there is, and can be asked while it still listens. */
 import { fromBinary } from "@bufbuild/protobuf";
 import type { Envelope } from "@sallyport/attestation";
 import { type Outcome, Role, WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { AppError } from "@sallyport/runtime";
 import { waitFor } from "@sallyport/runtime/testing";
-import type { grpcClients, TestPlatform } from "./index.ts";
+import type { grpcClients, Person, TestPlatform } from "./index.ts";
 
 export interface Ask {
   content: string;
   maxTokens?: number;
   idempotencyKey?: string;
+  /** Who asks (default: the user). */
+  person?: Person;
 }
 
 export interface HeardWindow {
   text: string;
-  /** By gRPC alone: the exact bytes, and the ticket over them. */
+  /** By gRPC, and by server-sent events where asked for: the exact bytes, and the ticket over them. */
   exact?: { attempt: number; index: number; content: Uint8Array; ticket: Envelope };
 }
 
@@ -23,27 +25,31 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
-const model = "pilot-text";
-
-const statePrefix = "REQUEST_STATE_";
+export type Via = "grpc" | "sse" | "http";
+export type HeardEvent = "accepted" | "window" | "outcome" | "error";
 
 export class Call {
-  readonly via: "grpc" | "sse";
+  readonly via: Via;
   readonly windows: HeardWindow[] = [];
+  /** What came, in order: the platform must not contradict itself. */
+  readonly events: HeardEvent[] = [];
   readonly done: Promise<this>;
   requestId: string | undefined;
   /** How the platform said that it ended; undefined when it could not say. */
   state: string | undefined;
+  /** Of the terminal record, as told with the outcome. */
+  leafHash: string | undefined;
   error: { code: string; reason: string } | undefined;
   tookMs = 0;
   ended = false;
 
-  constructor(via: "grpc" | "sse", listen: (call: Call) => Promise<void>) {
+  constructor(via: Via, listen: (call: Call) => Promise<void>) {
     this.via = via;
     const startedAt = performance.now();
     this.done = listen(this)
       .catch((error: unknown) => {
         this.error = typed(error);
+        this.events.push("error");
       })
       .then(() => {
         this.ended = true;
@@ -56,6 +62,18 @@ export class Call {
     return this.windows.map(({ text }) => text).join("");
   }
 
+  hear(window: HeardWindow): void {
+    this.events.push("window");
+    this.windows.push(window);
+  }
+
+  /** `state` as the API names it, in lower case. */
+  conclude(state: string, leafHash: string): void {
+    this.events.push("outcome");
+    this.state = state;
+    if (leafHash !== "") this.leafHash = leafHash;
+  }
+
   /** Rejects when the call ends without one. */
   async firstWindow(): Promise<void> {
     await waitFor("a first window", () => this.windows.length > 0 || this.ended, { timeoutMs: 30_000, everyMs: 2 });
@@ -63,27 +81,33 @@ export class Call {
   }
 }
 
+export const chatModel = "pilot-text";
+
 export function chatByGrpc(
   sallyport: TestPlatform,
   { generation }: Pick<ReturnType<typeof grpcClients>, "generation">,
-  { content, maxTokens = 0, idempotencyKey = "" }: Ask,
+  { content, maxTokens = 0, idempotencyKey = "", person = "user" }: Ask,
   options: CallOptions,
 ): Call {
   return new Call("grpc", async (call) => {
     const messages = [{ role: Role.USER, content }];
-    const request = { content: { model, messages, parameters: { temperature: 0, maxTokens } }, idempotencyKey };
+    const parameters = { temperature: 0, maxTokens };
+    const request = { content: { model: chatModel, messages, parameters }, idempotencyKey };
     let outcome: Outcome | undefined;
-    for await (const { event } of generation.chat(request, { ...options, bearer: sallyport.token("user") })) {
-      if (event.case === "accepted") call.requestId = event.value.requestId;
+    for await (const { event } of generation.chat(request, { ...options, bearer: sallyport.token(person) })) {
+      if (event.case === "accepted") {
+        call.events.push("accepted");
+        call.requestId = event.value.requestId;
+      }
       if (event.case === "window") {
         const { attempt, index, content: bytes, ticket } = event.value;
         const { text } = fromBinary(WindowContentSchema, bytes);
-        call.windows.push({ text, exact: { attempt, index, content: bytes, ticket: ticket! } });
+        call.hear({ text, exact: { attempt, index, content: bytes, ticket: ticket! } });
       }
       if (event.case === "outcome") {
         outcome = event.value;
         call.requestId = outcome.requestId;
-        call.state = states[outcome.state];
+        call.conclude(states[outcome.state]!, outcome.leafHash);
       }
     }
     if (!outcome) throw new AppError("INTERNAL", "the stream ended without an outcome", { reason: "NO_OUTCOME" });
@@ -91,61 +115,6 @@ export function chatByGrpc(
 }
 
 const states = ["", "queued", "running", "held", "released", "blocked", "failed", "cancelled"];
-
-export function chatBySse(
-  sallyport: TestPlatform,
-  { content, maxTokens, idempotencyKey = "" }: Ask,
-  { deadlineMs, signal }: CallOptions,
-): Call {
-  return new Call("sse", async (call) => {
-    const bounded = AbortSignal.any([AbortSignal.timeout(deadlineMs), ...(signal ? [signal] : [])]);
-    const body = { model, messages: [{ role: "user", content }], stream: true, temperature: 0, max_tokens: maxTokens };
-    const response = await fetch(`${sallyport.platform.endpoints.gatewayHttp}/chat/completions`, {
-      method: "POST",
-      headers: {
-        authorization: `Bearer ${sallyport.token("user")}`,
-        "content-type": "application/json",
-        ...(idempotencyKey !== "" && { "idempotency-key": idempotencyKey }),
-      },
-      body: JSON.stringify(body),
-      signal: bounded,
-    });
-    call.requestId = response.headers.get("x-request-id") ?? undefined;
-    if (!response.ok) throw publicError(((await response.json()) as { error: PublicError }).error);
-    let unread = "";
-    const decoder = new TextDecoder();
-    for await (const bytes of response.body!) {
-      const events = (unread + decoder.decode(bytes, { stream: true })).split("\n\n");
-      unread = events.pop()!;
-      for (const event of events) hear(call, event.replace(/^data: /, ""));
-    }
-    if (!call.state) throw new AppError("INTERNAL", "the stream ended without an outcome", { reason: "NO_OUTCOME" });
-  });
-}
-
-interface PublicError {
-  code: string;
-  message: string;
-}
-interface Chunk {
-  error?: PublicError;
-  choices?: { delta?: { content?: string } }[];
-  sallyport?: { state: string };
-}
-
-function hear(call: Call, data: string): void {
-  if (data === "[DONE]") return;
-  const { error, choices, sallyport } = JSON.parse(data) as Chunk;
-  if (error) throw publicError(error);
-  const text = choices?.[0]?.delta?.content;
-  if (text) call.windows.push({ text });
-  if (sallyport) call.state = sallyport.state.replace(statePrefix, "").toLowerCase();
-}
-
-/** OpenAI's error object carries our reason code. */
-function publicError({ code, message }: PublicError): AppError {
-  return new AppError("UNAVAILABLE", message, { reason: code });
-}
 
 function typed(error: unknown): { code: string; reason: string } {
   if (error instanceof AppError) return { code: error.code, reason: error.reason };

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Platform, type PlatformOptions, startPlatform } from "@sallyport/infra/platform";
 import OpenAI from "openai";
+import { type Ports, portsFrom } from "../../infra/local/ports.ts";
 
 export type Person = "user" | "reviewer" | "operator" | "approver" | "auditor" | "outsider";
 
@@ -33,36 +34,51 @@ const blocks = {
   mutual: 27_000,
   forgery: 28_000,
   state: 29_000,
-  rotation: 18_500,
+  seeds: 18_000,
+  peers: 17_500,
   client: 30_000,
   doctor: 31_000,
+  rotation: 18_500,
+  fuzz: 16_500,
 } as const;
 
 /** Which services to start and with what environment; the rest is as `npm start` has it. */
 export type BootOptions = Pick<
   PlatformOptions,
   "services" | "pilotModel" | "extraEnv" | "policyBundleDir" | "remoteEndpoints"
->;
+> & {
+  /** Called with the empty home; what it returns is disposed of once the platform has stopped. */
+  prepare?: (home: string) => Disposable;
+};
 
-export async function bootPlatform(block: keyof typeof blocks, options: BootOptions = {}): Promise<TestPlatform> {
+/** Where the platform of a block listens, known before it is started. */
+export function portsOf(block: keyof typeof blocks): Ports {
+  return portsFrom(blocks[block]);
+}
+
+export async function bootPlatform(
+  block: keyof typeof blocks,
+  { prepare, ...options }: BootOptions = {},
+): Promise<TestPlatform> {
   const home = mkdtempSync(join(tmpdir(), `sallyport-${block}-`));
+  using undo = new DisposableStack();
+  undo.defer(() => leave(home));
+  if (prepare) undo.use(prepare(home));
   const platform = await startPlatform({
     home,
     portBase: blocks[block],
     ...options,
     log: process.env.SALLYPORT_TEST_VERBOSE ? console.error : () => {},
-  }).catch((error: unknown) => {
-    leave(home);
-    throw error;
   });
-  return wrap(platform, home);
+  return wrap(platform, undo.move());
 }
 
 function leave(home: string): void {
   if (!process.env.SALLYPORT_TEST_KEEP) rmSync(home, { recursive: true, force: true });
 }
 
-export function wrap(platform: Platform, home: string): TestPlatform {
+/** `left`: disposed of once it has stopped. */
+export function wrap(platform: Platform, left: Disposable): TestPlatform {
   const token = (person: Person) => platform.token(person);
   const { gatewayHttp } = platform.endpoints;
   return {
@@ -83,19 +99,22 @@ export function wrap(platform: Platform, home: string): TestPlatform {
       }),
     async [Symbol.asyncDispose]() {
       await platform.stop();
-      leave(home);
+      left[Symbol.dispose]();
     },
   };
 }
 
 export const model = "pilot-text";
 export { type BusUser, connectAs } from "./bus-user.ts";
-export { type Ask, Call, chatByGrpc, chatBySse } from "./caller.ts";
+export { type Ask, Call, chatByGrpc, type HeardEvent, type HeardWindow, type Via } from "./caller.ts";
+export { chatByHttp, chatBySse } from "./caller-http.ts";
 export { grpcClients } from "./clients.ts";
 export { query } from "./database.ts";
-export { grpcMiddle, httpMiddle, type Middle, type Tampering } from "./middle.ts";
+export { type Disk, mountDisk, noDiskBecause } from "./disk.ts";
 export * from "./intruder.ts";
 export * from "./ledger.ts";
-export { brake, freeze, isAlive, isFrozen, processTree } from "./processes.ts";
+export { grpcMiddle, httpMiddle, type Middle, type Tampering } from "./middle.ts";
+export { brake, freeze, isAlive, isFrozen, processesNamed, processTree } from "./processes.ts";
+export { type Direction, startProxy, type TcpProxy } from "./proxy.ts";
 export * from "./review.ts";
 export { mint } from "./tokens.ts";

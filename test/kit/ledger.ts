@@ -8,6 +8,7 @@ import {
   loadTrustBundle,
   open,
   type RequestSecret,
+  TicketError,
   TicketVerifier,
   type TrustBundle,
   unwrapSecret,
@@ -21,6 +22,8 @@ import { query } from "./database.ts";
 export interface LedgerRow {
   id: string;
   tenant: string;
+  subject: string;
+  modelDigest: string;
   state: "queued" | "running" | "held" | "released" | "blocked" | "failed" | "cancelled";
   attempt: number;
   code: string;
@@ -34,7 +37,7 @@ export interface LedgerRow {
   endedAt: Date | null;
 }
 
-const columns = `id, tenant, state::text, attempt, code, leaf_hash AS "leafHash", hold_stage AS "holdStage",
+const columns = `id, tenant, subject, model_digest AS "modelDigest", state::text, attempt, code, leaf_hash AS "leafHash", hold_stage AS "holdStage",
   windows_released AS "windowsReleased", request_digest AS "requestDigest", secret_gateway AS secret, job, claim, ended_at AS "endedAt"`;
 
 export function readRequests(platform: Platform): Promise<LedgerRow[]> {
@@ -55,20 +58,75 @@ export interface CommittedWindow {
   final: boolean;
 }
 
+/** As the tables have it: nothing of it is verified. */
+export interface StoredWindow {
+  requestId: string;
+  attempt: number;
+  index: number;
+  envelope: Buffer;
+  content: Buffer;
+  final: boolean;
+}
+
+export interface StoredHold {
+  requestId: string;
+  stage: "door1" | "door2";
+  attempt: number;
+  hold: Buffer;
+  content: Buffer | null;
+  review: Buffer | null;
+  countersign: Buffer | null;
+  allowed: boolean | null;
+}
+
+export function storedWindows(platform: Platform, ids: readonly string[]): Promise<StoredWindow[]> {
+  const sql = `SELECT w.request_id AS "requestId", w.attempt, w.index, w.envelope, w.content, w.final FROM windows w
+    JOIN requests r ON r.id = w.request_id AND r.attempt = w.attempt WHERE w.request_id = ANY($1) ORDER BY w.index`;
+  return query<StoredWindow>(platform, "gateway", sql, [ids]);
+}
+
+export function storedHolds(platform: Platform, ids: readonly string[]): Promise<StoredHold[]> {
+  const sql = `SELECT request_id AS "requestId", stage, attempt, hold, content, review, countersign, allowed FROM holds
+    WHERE request_id = ANY($1)`;
+  return query<StoredHold>(platform, "gateway", sql, [ids]);
+}
+
 /** What was committed for release in the request's attempt. Throws TicketError unless the whole chain of each holds. */
 export async function committedWindows(platform: Platform, row: LedgerRow): Promise<CommittedWindow[]> {
-  const sql = `SELECT attempt, index, envelope, content, final FROM windows WHERE request_id = $1 AND attempt = $2 ORDER BY index`;
-  type Stored = { attempt: number; index: number; envelope: Buffer; content: Buffer; final: boolean };
-  const stored = await query<Stored>(platform, "gateway", sql, [row.id, row.attempt]);
+  const stored = await storedWindows(platform, [row.id]);
   if (stored.length === 0) return [];
-  const secret = await secretOf(platform, row);
-  const verifier = verifierOf(platform, row, secret);
+  return openWindows(trustOf(platform), row, await secretOf(platform, row), stored);
+}
+
+/** Throws TicketError unless the whole chain of each window holds, over just these bytes. */
+export function openWindows(
+  trust: TrustBundle,
+  row: LedgerRow,
+  secret: RequestSecret,
+  stored: readonly StoredWindow[],
+): CommittedWindow[] {
+  if (stored.length === 0) return [];
+  const verifier = verifierOf(trust, row, secret);
   return stored.map(({ attempt, index, envelope, content: sealed, final }) => {
     const ticket = fromBinary(EnvelopeSchema, envelope);
     const content = open(secret, { requestId: row.id, kind: "verdict", attempt, index }, sealed);
     verifier.window(ticket, content);
     return { attempt, index, envelope: ticket, sealed, content, final };
   });
+}
+
+/** A whole output that a person released, as one window; its ticket is the countersignature. Throws TicketError. */
+export function openHeldOutput(
+  trust: TrustBundle,
+  row: LedgerRow,
+  secret: RequestSecret,
+  { attempt, hold, content: sealed, review, countersign }: StoredHold,
+): CommittedWindow {
+  if (!sealed || !review || !countersign) throw new TicketError("TRUNCATED", "released without review and countersign");
+  const content = open(secret, { requestId: row.id, kind: "output", attempt, index: 0 }, sealed);
+  const [held, reviewed, envelope] = [hold, review, countersign].map((bytes) => fromBinary(EnvelopeSchema, bytes));
+  verifierOf(trust, row, secret).heldOutput(held!, reviewed!, envelope!, content);
+  return { attempt, index: 0, envelope: envelope!, sealed, content, final: true };
 }
 
 export function secretOf({ home }: Platform, row: LedgerRow): Promise<RequestSecret> {
@@ -84,12 +142,13 @@ export function trustOf({ endpoints }: Platform): TrustBundle {
   return loadTrustBundle(readFileSync(endpoints.trustBundle), root, new Date());
 }
 
-function verifierOf(platform: Platform, row: LedgerRow, { salt }: RequestSecret): TicketVerifier {
+/** Its admission and claim hold. Throws TicketError. */
+export function verifierOf(trust: TrustBundle, row: LedgerRow, { salt }: RequestSecret): TicketVerifier {
   const { requestDigest, tenant, attempt, id: requestId } = row;
   const about = { requestId, tenant, attempt, requestDigest, salt, modality: "text" as const };
   // As of their issue: a ticket that was good when it was committed is not bad because time went by.
   const options = { at: "issue" as const, clock: () => new Date(), approvedModel: () => true };
-  const verifier = new TicketVerifier({ ...about, ...options, trust: trustOf(platform) });
+  const verifier = new TicketVerifier({ ...about, ...options, trust });
   const { door1, review, countersign } = jobOf(row).admission!;
   verifier.admit(door1!, review && countersign ? { review, countersign } : undefined);
   verifier.claim(fromBinary(EnvelopeSchema, row.claim!));

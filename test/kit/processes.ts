@@ -64,3 +64,10 @@ function signal(pid: number, name: NodeJS.Signals): void {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }
+
+/** Those of the processes whose command line matches: Postgres writes there what each of its processes is. */
+export function processesNamed(pids: readonly number[], pattern: RegExp): number[] {
+  const args = ["-o", "pid=,args=", "-p", pids.join(",")];
+  const lines = execFileSync("ps", args, { encoding: "utf8" }).trim().split("\n");
+  return lines.filter((line) => pattern.test(line)).map((line) => Number.parseInt(line, 10));
+}

@@ -1,6 +1,16 @@
 /** Callers of every kind at once, for as long as they are asked to: what a working day throws at the platform. */
 import { waitFor } from "@sallyport/runtime/testing";
-import { type Ask, type Call, chatByGrpc, chatBySse, type grpcClients, type TestPlatform } from "../../kit/index.ts";
+import {
+  type Ask,
+  type Call,
+  chatByGrpc,
+  chatByHttp,
+  chatBySse,
+  type grpcClients,
+  type Person,
+  type TestPlatform,
+} from "../../kit/index.ts";
+import { pick, type Random, streamOf } from "./random.ts";
 
 type Expected = "released" | "blocked" | "held" | "cancelled";
 interface Kind {
@@ -21,34 +31,59 @@ const kinds: readonly Kind[] = [
   { expected: "held", share: 8, ask: { content: "Say the review phrase.", maxTokens: 60 } },
   { expected: "cancelled", share: 14, ask: { content: "Tell me a long story about the sea.", maxTokens: 200 } },
 ];
-
 const deck = kinds.flatMap((kind) => Array<Kind>(kind.share).fill(kind));
+/** Two identities, of two tenants. */
+const people: readonly Person[] = ["user", "user", "outsider"];
+const ways = ["grpc", "grpc", "grpc", "sse", "ticketed sse", "http"] as const;
+
+/** All that chance decides about one call: the same caller of the same seed chooses the same, whatever happens meanwhile. */
+export interface Choice {
+  readonly expected: Expected;
+  readonly ask: Ask & { readonly person: Person };
+  readonly way: (typeof ways)[number];
+  /** For who leaves: as soon as the request is accepted, or with its first words. */
+  readonly early: boolean;
+  /** Asks again under its key, also when nothing was cut off. */
+  readonly repeats: boolean;
+}
+
+export function chooseCall(random: Random, key: string): Choice {
+  const kind = pick(random, deck);
+  const [person, way, early] = [pick(random, people), pick(random, ways), random() < 0.5];
+  // Some can ask again for what they lost sight of.
+  const mayReturn = kind.expected === "released" || kind.expected === "held";
+  const [keyed, repeats] = [random() < 0.4, random() < 0.3];
+  const ask = { ...kind.ask, person, ...(keyed && mayReturn && { idempotencyKey: key }) };
+  return { expected: kind.expected, ask, way, early, repeats };
+}
 
 export interface LoadCall {
   readonly expected: Expected;
+  readonly person: Person;
   readonly call: Call;
-  /** The same request under the same idempotency key, sent when the first call had broken off. */
+  /** The same request under the same idempotency key. */
   again?: Call;
+}
+
+export interface LoadOptions {
+  readonly sallyport: TestPlatform;
+  readonly clients: ReturnType<typeof grpcClients>;
+  readonly seed: number;
+  readonly deadlineMs: number;
 }
 
 export class Load {
   readonly calls: LoadCall[] = [];
-  readonly #sallyport: TestPlatform;
-  readonly #clients: ReturnType<typeof grpcClients>;
-  readonly #random: () => number;
-  readonly #deadlineMs: number;
+  readonly #options: LoadOptions;
   #stopped = false;
   #loops: Promise<void>[] = [];
 
-  constructor(sallyport: TestPlatform, clients: ReturnType<typeof grpcClients>, seed: number, deadlineMs: number) {
-    this.#sallyport = sallyport;
-    this.#clients = clients;
-    this.#random = mulberry32(seed);
-    this.#deadlineMs = deadlineMs;
+  constructor(options: LoadOptions) {
+    this.#options = options;
   }
 
   start(callers: number): void {
-    this.#loops = Array.from({ length: callers }, () => this.#ask());
+    this.#loops = Array.from({ length: callers }, (_, caller) => this.#ask(caller));
   }
 
   /** Nothing new is asked; resolves when what was asked is over. */
@@ -65,33 +100,37 @@ export class Load {
     return this.calls.filter(({ call }) => call.requestId !== undefined && !call.ended).length;
   }
 
-  async #ask(): Promise<void> {
-    const gateway = this.#sallyport.platform.service("gateway");
-    while (!this.#stopped) {
-      const kind = deck[Math.floor(this.#random() * deck.length)]!;
-      // Some can ask again for what they lost sight of.
-      const keyed = kind.expected === "released" && this.#random() < 0.4;
-      const ask = keyed ? { ...kind.ask, idempotencyKey: `load-${this.calls.length}` } : kind.ask;
-      const begun: LoadCall = { expected: kind.expected, call: this.#begin(ask, kind.expected === "cancelled") };
+  async #ask(caller: number): Promise<void> {
+    const { seed, sallyport } = this.#options;
+    const random = streamOf(seed, caller);
+    const gateway = sallyport.platform.service("gateway");
+    for (let asked = 0; !this.#stopped; asked++) {
+      const choice = chooseCall(random, `load-${seed}-${caller}-${asked}`);
+      const { expected, ask } = choice;
+      const begun: LoadCall = { expected, person: ask.person, call: this.#begin(choice, expected === "cancelled") };
       this.calls.push(begun);
       await begun.call.done;
+      const cutOff = begun.call.state === undefined && expected !== "cancelled";
       // Refused before it was accepted, or cut off: nobody hammers on a closed door.
-      if (begun.call.state === undefined && kind.expected !== "cancelled") await gateway.whenReady().catch(() => {});
-      if (begun.call.state === undefined && keyed) {
-        begun.again = this.#begin(ask, false);
-        await begun.again.done;
-      }
+      if (cutOff) await gateway.whenReady().catch(() => {});
+      if (ask.idempotencyKey === undefined || !(cutOff || choice.repeats)) continue;
+      begun.again = this.#begin(choice, false);
+      await begun.again.done;
     }
   }
 
-  #begin(ask: Ask, leaves: boolean): Call {
+  #begin({ ask, way, early }: Choice, leaves: boolean): Call {
+    const { sallyport, clients, deadlineMs } = this.#options;
     const gone = new AbortController();
-    const options = { deadlineMs: this.#deadlineMs, signal: gone.signal };
+    const options = { deadlineMs, signal: gone.signal };
+    const ticketed = way === "ticketed sse";
     const call =
-      this.#random() < 0.3
-        ? chatBySse(this.#sallyport, ask, options)
-        : chatByGrpc(this.#sallyport, this.#clients, ask, options);
-    if (leaves) void leave(call, this.#random() < 0.5).then(() => gone.abort());
+      way === "grpc"
+        ? chatByGrpc(sallyport, clients, ask, options)
+        : way === "http"
+          ? chatByHttp(sallyport, ask, options)
+          : chatBySse(sallyport, { ...ask, ticketed }, options);
+    if (leaves) void leave(call, early).then(() => gone.abort());
     return call;
   }
 }
@@ -100,15 +139,4 @@ export class Load {
 async function leave(call: Call, early: boolean): Promise<void> {
   const heard = () => call.ended || (early ? call.requestId !== undefined : call.windows.length > 0);
   await waitFor("something to leave from", heard, { timeoutMs: 60_000, everyMs: 2 }).catch(() => {});
-}
-
-/** Small and good enough to deal cards; the same seed deals the same ones. */
-export function mulberry32(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

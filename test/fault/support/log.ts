@@ -18,7 +18,9 @@ export interface LoggedRecord {
   producer: string;
   epoch: string;
   sequence: number;
-  request?: { id: string };
+  request?: { id: string; modelDigest?: string };
+  actor?: { tenant: string; subject: string };
+  decision?: { decision: string; stage: string };
   /** Hex RFC 6962 leaf hash, computed from the record's bytes. */
   leaf: string;
   bytes: Uint8Array;
@@ -27,7 +29,8 @@ export interface LoggedRecord {
 export class AuditLog {
   readonly #sallyport: TestPlatform;
   readonly #audit: ReturnType<typeof grpcClients>["audit"];
-  readonly #trust: { origin: string; keys: ReturnType<typeof parseVkey>[] };
+  readonly #trust: LogTrust;
+  readonly #read: LoggedRecord[] = [];
 
   constructor(sallyport: TestPlatform, { audit }: ReturnType<typeof grpcClients>) {
     this.#sallyport = sallyport;
@@ -36,14 +39,13 @@ export class AuditLog {
     this.#trust = { origin: log!.origin, keys: [parseVkey(log!.vkey)] };
   }
 
-  async records(): Promise<LoggedRecord[]> {
-    const records: LoggedRecord[] = [];
-    for await (const { record } of this.#audit.tailRecords({ fromIndex: 0n }, this.#asAuditor())) {
-      const bytes = record!.json;
-      const leaf = Buffer.from(leafHash(bytes)).toString("hex");
-      records.push({ ...(JSON.parse(Buffer.from(bytes).toString()) as LoggedRecord), leaf, bytes });
+  /** All records. What was read before is not asked for again: the log has to go on from just those bytes. */
+  async records(): Promise<readonly LoggedRecord[]> {
+    const from = { fromIndex: BigInt(this.#read.length) };
+    for await (const { record } of this.#audit.tailRecords(from, this.#asAuditor())) {
+      this.#read.push(parseRecord(record!.json));
     }
-    return records;
+    return this.#read;
   }
 
   async checkpoint(): Promise<OpenedCheckpoint> {
@@ -51,31 +53,54 @@ export class AuditLog {
     return openCheckpoint(checkpoint, this.#trust);
   }
 
-  /** Throws unless the records are exactly what `checkpoint` signs, and all that `earlier` signed is still in it. */
-  async verify(
-    records: readonly LoggedRecord[],
-    earlier: OpenedCheckpoint,
-    checkpoint: OpenedCheckpoint,
-  ): Promise<void> {
-    let frontier = emptyFrontier;
-    for (const { bytes } of records.slice(0, checkpoint.size)) frontier = append(frontier, leafHash(bytes)).frontier;
-    const root = Buffer.from(rootOf(frontier));
-    if (frontier.size !== checkpoint.size || !root.equals(checkpoint.root))
-      throw new Error("the log is not what it signed");
-    const sizes = { oldSize: BigInt(earlier.size), newSize: BigInt(checkpoint.size) };
-    const { hashes } = await this.#audit.getConsistencyProof(sizes, this.#asAuditor());
-    verifyConsistency(earlier.size, checkpoint.size, earlier.root, checkpoint.root, hashes);
+  /** Hashes that lead from the one signed head to the other. */
+  async consistency(earlier: OpenedCheckpoint, later: OpenedCheckpoint): Promise<Uint8Array[]> {
+    const sizes = { oldSize: BigInt(earlier.size), newSize: BigInt(later.size) };
+    return (await this.#audit.getConsistencyProof(sizes, this.#asAuditor())).hashes;
   }
 
-  /** Throws unless the log proves that it holds the record. */
-  async proveIncluded({ leaf, bytes }: LoggedRecord): Promise<void> {
-    const { proof } = await this.#audit.getRecord({ key: { case: "leafHash", value: leaf } }, this.#asAuditor());
-    verifyProof(proof, leafHash(bytes), this.#trust);
+  /** The log's own proof (c2sp.org/tlog-proof) that it holds a record. */
+  async proofOf({ leaf }: LoggedRecord): Promise<string> {
+    return (await this.#audit.getRecord({ key: { case: "leafHash", value: leaf } }, this.#asAuditor())).proof;
+  }
+
+  get trust(): LogTrust {
+    return this.#trust;
   }
 
   #asAuditor() {
     return { bearer: this.#sallyport.token("auditor"), deadlineMs: 30_000 };
   }
+}
+
+export interface LogTrust {
+  readonly origin: string;
+  readonly keys: ReturnType<typeof parseVkey>[];
+}
+
+export function parseRecord(bytes: Uint8Array): LoggedRecord {
+  const leaf = Buffer.from(leafHash(bytes)).toString("hex");
+  return { ...(JSON.parse(Buffer.from(bytes).toString()) as LoggedRecord), leaf, bytes };
+}
+
+/** Throws unless the records are exactly what `checkpoint` signs, and all that `earlier` signed is still in it. */
+export function verifyLog(
+  records: readonly LoggedRecord[],
+  earlier: OpenedCheckpoint,
+  checkpoint: OpenedCheckpoint,
+  consistency: readonly Uint8Array[],
+): void {
+  let frontier = emptyFrontier;
+  for (const { bytes } of records.slice(0, checkpoint.size)) frontier = append(frontier, leafHash(bytes)).frontier;
+  const root = Buffer.from(rootOf(frontier));
+  if (frontier.size !== checkpoint.size || !root.equals(checkpoint.root))
+    throw new Error("the log is not what it signed");
+  verifyConsistency(earlier.size, checkpoint.size, earlier.root, checkpoint.root, consistency);
+}
+
+/** Throws unless the log proves that it holds just this record. */
+export function verifyIncluded({ bytes }: LoggedRecord, proof: string, trust: LogTrust): void {
+  verifyProof(proof, leafHash(bytes), trust);
 }
 
 const endings = ["request.released", "request.blocked", "request.failed", "request.cancelled"];

@@ -1,0 +1,101 @@
+/** One seed: load, faults by schedule, quiet, and then the checker's word. */
+import { delay } from "@sallyport/runtime";
+import { waitFor } from "@sallyport/runtime/testing";
+import { readRequests } from "../../kit/index.ts";
+import { check, isSettled, type Violation } from "../checker/index.ts";
+import { type Evidence, gather, outboxes } from "../support/evidence.ts";
+import { allReady } from "../support/faults.ts";
+import { Load } from "../support/load.ts";
+import { streamOf } from "../support/random.ts";
+import { Reviewer } from "../support/reviewer.ts";
+import { describeStep, type Step, scheduleMs, scheduleOf } from "./schedule.ts";
+import type { World } from "./world.ts";
+
+export interface StepReport {
+  readonly what: string;
+  readonly name: string;
+  /** Why it did not take place; undefined when it was seen to. */
+  readonly missed?: string;
+}
+
+export interface SeedReport {
+  readonly seed: number;
+  readonly steps: readonly StepReport[];
+  readonly calls: number;
+  /** How many requests ended how. */
+  readonly states: Readonly<Record<string, number>>;
+  /** Bytes of answers that callers heard. */
+  readonly heard: number;
+  readonly violations: readonly Violation[];
+  readonly tookMs: number;
+  readonly evidence: Evidence;
+}
+
+const callers = 6;
+const callDeadlineMs = 25_000;
+const reviewerStream = 900;
+const readyMs = 90_000;
+const settleMs = 90_000;
+
+export async function runSeed(world: World, seed: number): Promise<SeedReport> {
+  const { sallyport, clients, log } = world;
+  const { platform } = sallyport;
+  const startedAt = performance.now();
+  await allReady(platform, readyMs);
+  const since = new Set((await readRequests(platform)).map(({ id }) => id));
+  const before = await log.checkpoint();
+  const load = new Load({ sallyport, clients, seed, deadlineMs: callDeadlineMs });
+  const reviewer = new Reviewer();
+  load.start(callers);
+  reviewer.start(sallyport, clients, streamOf(seed, reviewerStream));
+  const steps = await Promise.all(scheduleOf(seed).map((step) => play(world, step, startedAt)));
+  const left = scheduleMs - (performance.now() - startedAt);
+  if (left > 0) await delay(left);
+  await load.stop();
+  await reviewer.stop();
+  await allReady(platform, readyMs);
+  await quiet(world);
+  const evidence = await gather({ sallyport, clients, log }, load.calls, before, since);
+  const fresh = evidence.rows.filter(({ id }) => evidence.fresh.has(id));
+  return {
+    seed,
+    steps,
+    calls: evidence.transcripts.length,
+    states: Object.fromEntries([...Map.groupBy(fresh, ({ state }) => state)].map(([state, of]) => [state, of.length])),
+    heard: evidence.transcripts.flatMap(({ windows }) => windows).reduce((sum, { text }) => sum + text.length, 0),
+    violations: check(evidence),
+    tookMs: performance.now() - startedAt,
+    evidence,
+  };
+}
+
+/** A fault that could not take place is told, not hidden; one that cannot be undone stops everything. */
+async function play(world: World, step: Step, startedAt: number): Promise<StepReport> {
+  const { kind, target, atMs, lastsMs, random } = step;
+  const report = { what: describeStep(step), name: kind.name };
+  const why = kind.impossible?.(world);
+  if (why !== undefined) return { ...report, missed: why };
+  await delay(Math.max(0, atMs - (performance.now() - startedAt)));
+  let missed: string | undefined;
+  const miss = (error: unknown) => {
+    missed = (error as Error).message;
+    return undefined;
+  };
+  const fault = await (async () => kind.begin(world, target, random))().catch(miss);
+  if (fault) {
+    await fault.fired().catch(miss);
+    await delay(lastsMs);
+    await fault.undo();
+  }
+  return { ...report, ...(missed !== undefined && { missed }) };
+}
+
+/** As long as it takes, within bounds: what is not settled then is the checker's to find. */
+async function quiet({ sallyport }: World): Promise<void> {
+  const settled = async () => {
+    const rows = await readRequests(sallyport.platform);
+    const waiting = Object.values(await outboxes(sallyport)).reduce((sum, count) => sum + count, 0);
+    return rows.every(isSettled) && waiting === 0;
+  };
+  await waitFor("everything to come to rest", settled, { timeoutMs: settleMs, everyMs: 200 }).catch(() => {});
+}

@@ -1,0 +1,174 @@
+/** All that can be known of what happened, read once: from the ledger, the log, the review queue, and the callers themselves. */
+import type { RequestSecret, TrustBundle } from "@sallyport/attestation";
+import type { OpenedCheckpoint } from "@sallyport/tlog";
+import {
+  type Call,
+  type grpcClients,
+  type HeardEvent,
+  type HeardWindow,
+  type LedgerRow,
+  type Person,
+  query,
+  readRequests,
+  type StoredHold,
+  type StoredWindow,
+  secretOf,
+  storedHolds,
+  storedWindows,
+  type TestPlatform,
+  trustOf,
+  type Via,
+} from "../../kit/index.ts";
+import type { LoadCall } from "./load.ts";
+import { type AuditLog, isTerminal, type LoggedRecord, type LogTrust } from "./log.ts";
+
+/** What one caller heard, as plain data. */
+export interface Transcript {
+  via: Via;
+  person: Person;
+  requestId: string | undefined;
+  windows: HeardWindow[];
+  events: HeardEvent[];
+  state: string | undefined;
+  leafHash: string | undefined;
+  error: { code: string; reason: string } | undefined;
+  /** The same request was asked for before, in this transcript. */
+  repeats: Transcript | undefined;
+}
+
+/** What an author fetched of a request later: the release ticket has the output in it. */
+export interface Fetched {
+  requestId: string;
+  text: string;
+  ticket: string;
+}
+
+export interface Evidence {
+  transcripts: Transcript[];
+  fetched: Fetched[];
+  /** The whole ledger. */
+  rows: LedgerRow[];
+  /** Of the requests that are looked at closely: those of this seed. */
+  fresh: Set<string>;
+  windows: StoredWindow[];
+  holds: StoredHold[];
+  secrets: Map<string, RequestSecret>;
+  /** The whole log. */
+  records: LoggedRecord[];
+  before: OpenedCheckpoint;
+  after: OpenedCheckpoint;
+  consistency: Uint8Array[];
+  /** The log's own proofs, by leaf hash: one for each terminal record of this seed. */
+  proofs: Map<string, string>;
+  /** Messages that nobody confirmed. */
+  outbox: Record<string, number>;
+  /** Requests that wait for a person, as the review queue has it. */
+  queue: Set<string>;
+  approvedModels: Set<string>;
+  trust: TrustBundle;
+  logTrust: LogTrust;
+}
+
+export const outboxRoles = ["gateway", "governance", "audit"] as const;
+const proofsAtOnce = 16;
+
+export interface Sources {
+  readonly sallyport: TestPlatform;
+  readonly clients: ReturnType<typeof grpcClients>;
+  readonly log: AuditLog;
+}
+
+export async function gather(
+  { sallyport, clients, log }: Sources,
+  calls: readonly LoadCall[],
+  before: OpenedCheckpoint,
+  since: ReadonlySet<string>,
+): Promise<Evidence> {
+  const { platform } = sallyport;
+  const rows = await readRequests(platform);
+  const looked = rows.filter(({ id }) => !since.has(id));
+  const ids = looked.map(({ id }) => id);
+  const records = [...(await log.records())];
+  const after = await log.checkpoint();
+  const items = await query<{ id: string }>(
+    platform,
+    "governance",
+    "SELECT request_id AS id FROM items WHERE state IN ('open', 'second_review')",
+  );
+  const models = await query<{ digest: string }>(
+    platform,
+    "governance",
+    "SELECT digest FROM models WHERE state = 'approved'",
+  );
+  return {
+    transcripts: calls.flatMap(transcribe),
+    fetched: await fetchReleased({ sallyport, clients }, calls, looked),
+    rows,
+    fresh: new Set(ids),
+    windows: await storedWindows(platform, ids),
+    holds: await storedHolds(platform, ids),
+    secrets: new Map(await Promise.all(looked.map(async (row) => [row.id, await secretOf(platform, row)] as const))),
+    records,
+    before,
+    after,
+    consistency: await log.consistency(before, after),
+    proofs: await proofsOf(log, records, new Set(ids)),
+    outbox: await outboxes(sallyport),
+    queue: new Set(items.map(({ id }) => id)),
+    approvedModels: new Set(models.map(({ digest }) => digest)),
+    trust: trustOf(platform),
+    logTrust: log.trust,
+  };
+}
+
+export async function outboxes({ platform }: TestPlatform): Promise<Record<string, number>> {
+  const counts = outboxRoles.map(async (role) => {
+    const [row] = await query<{ waiting: string }>(platform, role, "SELECT count(*) AS waiting FROM outbox");
+    return [role, Number(row!.waiting)] as const;
+  });
+  return Object.fromEntries(await Promise.all(counts));
+}
+
+function transcribe({ call, again, person }: LoadCall): Transcript[] {
+  const first = transcriptOf(call, person);
+  return again ? [first, transcriptOf(again, person, first)] : [first];
+}
+
+function transcriptOf(call: Call, person: Person, repeats?: Transcript): Transcript {
+  const { via, requestId, state, leafHash, error } = call;
+  return { via, person, requestId, windows: call.windows, events: call.events, state, leafHash, error, repeats };
+}
+
+/** As its author, everything of this seed that was released after a hold, and a part of the rest. */
+async function fetchReleased(
+  { sallyport, clients }: Pick<Sources, "sallyport" | "clients">,
+  calls: readonly LoadCall[],
+  rows: readonly LedgerRow[],
+): Promise<Fetched[]> {
+  const authors = new Map(calls.map(({ call, person }) => [call.requestId, person]));
+  const wanted = rows.filter(({ id, state, holdStage }, at) => {
+    return state === "released" && authors.has(id) && (holdStage !== null || at % 4 === 0);
+  });
+  return await Promise.all(
+    wanted.map(async ({ id: requestId }) => {
+      const options = { bearer: sallyport.token(authors.get(requestId)!), deadlineMs: 10_000 };
+      const { output, ticket } = await clients.generation.getRequest({ requestId }, options);
+      return { requestId, text: output.map(({ text }) => text).join(""), ticket: Buffer.from(ticket).toString() };
+    }),
+  );
+}
+
+async function proofsOf(
+  log: AuditLog,
+  records: readonly LoggedRecord[],
+  fresh: ReadonlySet<string>,
+): Promise<Map<string, string>> {
+  const wanted = records.filter((record) => isTerminal(record) && fresh.has(record.request?.id ?? ""));
+  const proofs = new Map<string, string>();
+  for (let at = 0; at < wanted.length; at += proofsAtOnce) {
+    const some = wanted.slice(at, at + proofsAtOnce);
+    const found = await Promise.all(some.map((record) => log.proofOf(record)));
+    found.forEach((proof, i) => void proofs.set(some[i]!.leaf, proof));
+  }
+  return proofs;
+}
