@@ -125,6 +125,8 @@ export async function testPlatform() {
     postModerator: neighbours[0],
     audit: neighbours[1],
     token: issuer.token,
+    /** What is known of a person besides the tenant. */
+    identity: (subject: string) => ({ issuer: issuer.url, subject }),
     /** Starts the neighbours; governance must run, as they wait for its policy. */
     startNeighbours: () => Promise.all(neighbours.map((process) => process.start())),
     isReady: () => waitFor("governance to be ready", async () => (await ready()).ready),

@@ -2,7 +2,6 @@
 
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { envelopeDigest, saltedDigest, TicketVerifier, verifyLink } from "@sallyport/attestation";
-import { AuditService } from "@sallyport/proto/sallyport/audit/v1/audit";
 import {
   ConfirmMessageSchema,
   type ReviewDecisionMessage,
@@ -10,9 +9,10 @@ import {
 } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { ItemState, ReviewDecision } from "@sallyport/proto/sallyport/governance/v1/review";
 import { streams, subjects } from "@sallyport/proto/subjects";
-import { type Bus, createClient, createConfirmer, parseAddress } from "@sallyport/runtime";
+import { type Bus, createConfirmer } from "@sallyport/runtime";
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { auditRecords } from "./audit-records.ts";
 import { type Held, type HeldOptions, holdRequest, modelDigest, sendHeld, tenant } from "./held-requests.ts";
 import { type Platform, testPlatform } from "./platform.ts";
 
@@ -79,22 +79,7 @@ const context = ({ requestId }: Held) => ({
 });
 
 /** Events of a request as the audit service logged them. */
-async function recorded(requestId: string): Promise<{ event: string; actor?: { subject: string }; detail?: object }[]> {
-  const client = createClient(AuditService, {
-    address: parseAddress(platform.auditAddress),
-    tls: { ca: platform.postgres.ca.pki.ca },
-    serverName: "audit",
-  });
-  const records: { event: string; actor?: { subject: string }; request?: { id: string } }[] = [];
-  const options = {
-    bearer: platform.token({ subject: "aud", groups: ["sallyport-auditors", "sallyport-platform"] }),
-    deadlineMs: 10_000,
-  };
-  for await (const { record } of client.tailRecords({ fromIndex: 0n }, options))
-    records.push(JSON.parse(Buffer.from(record!.json).toString()));
-  client.close();
-  return records.filter(({ request }) => request?.id === requestId);
-}
+const recorded = (requestId: string) => auditRecords(platform, ({ request }) => request?.id === requestId);
 
 describe("a held prompt", () => {
   it("is listed, claimed, read and released; the release stands up to the ticket verifier", async () => {

@@ -1,0 +1,379 @@
+/** The kill switch on a whole governance, seen through the eyes of a gateway. */
+
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { decodeEnvelopeJson, encodeEnvelopeJson, type Json, signState, verifyState } from "@sallyport/attestation";
+import {
+  type PauseRequestSchema,
+  SwitchKind,
+  SwitchState,
+  type SwitchTargetSchema,
+} from "@sallyport/proto/sallyport/governance/v1/switches";
+import { type Bus, systemClock, type WatchedSwitches, watchSwitches } from "@sallyport/runtime";
+import { waitFor } from "@sallyport/runtime/testing";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { auditRecords } from "./audit-records.ts";
+import { type Platform, testPlatform } from "./platform.ts";
+
+let platform: Platform;
+let service: AsyncDisposable;
+let reader: Bus;
+let seen: WatchedSwitches;
+
+beforeAll(async () => {
+  platform = await testPlatform();
+  service = await platform.start();
+  reader = await platform.nats.bus("gateway", platform.log);
+  seen = watchSwitches({ bus: reader, trust: platform.keys.trust, clock: systemClock, log: platform.log });
+  await platform.isReady();
+  await platform.audit.start();
+});
+afterAll(async () => {
+  await seen?.[Symbol.asyncDispose]();
+  await reader?.[Symbol.asyncDispose]();
+  await service?.[Symbol.asyncDispose]();
+  await platform?.close();
+});
+
+const justification = "Seen on the dashboard, stopping it.";
+const staffGroups = ["sallyport-operators", "sallyport-platform"];
+const as = (subject: string, over: { groups?: string[]; tenant?: string } = {}) => ({
+  bearer: platform.token({ subject, groups: over.groups ?? staffGroups, tenant: over.tenant ?? "acme" }),
+  deadlineMs: 10_000,
+});
+const inTenant = (tenant: string) => ({ tenant, groups: ["sallyport-operators"] });
+type Target = NonNullable<MessageInitShape<typeof SwitchTargetSchema>["target"]>;
+const ofTenant = (value: string): Target => ({ case: "tenant", value });
+const pause = (
+  target: Target,
+  who = as("ann"),
+  more: Omit<MessageInitShape<typeof PauseRequestSchema>, "target" | "$typeName"> = {},
+) => platform.switches.pause({ target: { target }, justification, ...more }, who);
+const resume = (switchId: string, who: string | ReturnType<typeof as>) =>
+  platform.switches.resume({ switchId, justification }, typeof who === "string" ? as(who) : who);
+const lift = async (switchId: string) => {
+  await resume(switchId, "ann");
+  return await resume(switchId, "ben");
+};
+const list = async (who = as("ann"), includeEnded = false) =>
+  (await platform.switches.listSwitches({ includeEnded }, who)).switches;
+const holdsFor = (tenant: string) => seen.find({ tenant })?.kind;
+const until = (tenant: string, kind: string | undefined) =>
+  waitFor(`${tenant}: ${kind ?? "nothing"}`, () => seen.fresh && holdsFor(tenant) === kind, { timeoutMs: 10_000 });
+
+/** The signed value as it lies in the bucket. */
+async function stored(key = "active"): Promise<{ version: number; value: Json }> {
+  const bytes = await reader.readValue("switches", key);
+  const place = { bucket: "switches", key, minVersion: 1, now: new Date() };
+  return verifyState(decodeEnvelopeJson(bytes!), platform.keys.trust, place);
+}
+const events = (switchId: string) => auditRecords(platform, ({ detail }) => detail?.switch === switchId);
+
+describe("a pause", () => {
+  it("holds at every reader in well under a second, until two persons lift it; each step is in the log", async () => {
+    const begun = performance.now();
+    const { switch: made, version } = await pause(ofTenant("acme"));
+    await until("acme", "pause");
+    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect(seen.find({ tenant: "other" })).toBeUndefined();
+    expect((await stored()).version).toBe(Number(version));
+    expect(made).toMatchObject({ kind: SwitchKind.PAUSE, state: SwitchState.ACTIVE, setBy: "ann", breakGlass: false });
+
+    const asked = await resume(made!.id, "ann");
+    expect(asked.switch).toMatchObject({ state: SwitchState.RESUME_ASKED, resumeAskedBy: "ann" });
+    expect(holdsFor("acme")).toBe("pause");
+    await expect(resume(made!.id, "ann")).rejects.toMatchObject({ code: "PERMISSION_DENIED", reason: "SAME_PERSON" });
+    const lifted = await resume(made!.id, "ben");
+    expect(lifted.switch).toMatchObject({ state: SwitchState.LIFTED, liftedBy: "ben", resumeAskedBy: "ann" });
+    await until("acme", undefined);
+    await expect(resume(made!.id, "cem")).rejects.toMatchObject({ reason: "SWITCH_ENDED" });
+
+    const steps = await waitFor("the log", async () => {
+      const found = await events(made!.id);
+      return found.length === 3 && found;
+    });
+    expect(steps.map(({ event, actor }) => `${event} ${actor?.subject}`)).toEqual([
+      "switch.paused ann",
+      "switch.resume-asked ann",
+      "switch.resumed ben",
+    ]);
+    const { detail } = steps[0]!;
+    expect(detail).toMatchObject({
+      kind: "pause",
+      target: { scope: "tenant", tenant: "acme" },
+      version: Number(version),
+    });
+    expect(detail?.justificationDigest).toMatch(/^[0-9a-f]{64}$/);
+    expect(JSON.stringify(steps)).not.toContain(justification);
+  });
+
+  it("of the same target again is another switch, lifted by itself", async () => {
+    const [one, two] = [await pause(ofTenant("twice")), await pause(ofTenant("twice"), as("ben"))];
+    await lift(one.switch!.id);
+    await until("twice", "pause");
+    await lift(two.switch!.id);
+    await until("twice", undefined);
+  });
+
+  it("may be about everything, a model, an identity or a credential, and a ban or a revocation where that makes sense", async () => {
+    await expect(pause({ case: "model", value: "no-such-model" })).rejects.toMatchObject({ reason: "MODEL_NOT_FOUND" });
+    const everything = await pause({ case: "everything", value: true });
+    await until("anybody", "pause");
+    await lift(everything.switch!.id);
+    const mallory = { tenant: "acme", issuer: "https://issuer.example", subject: "mallory" };
+    const ban = await pause({ case: "identity", value: mallory }, as("ann"), { kind: SwitchKind.BAN });
+    await waitFor("the ban", () => seen.find(mallory)?.kind === "ban");
+    expect(seen.find({ ...mallory, issuer: "https://other.example" })).toBeUndefined();
+    await lift(ban.switch!.id);
+    const stolen = { case: "credential" as const, value: "jti-of-a-stolen-token" };
+    const revoked = await pause(stolen, as("ann"), { kind: SwitchKind.REVOCATION });
+    await waitFor("the revocation", () => seen.find({ credential: stolen.value })?.kind === "revocation");
+    await expect(resume(revoked.switch!.id, "ann")).rejects.toMatchObject({ reason: "NEVER_LIFTED" });
+  });
+
+  it("that expires is lifted by time, and the log says so", async () => {
+    const { switch: made } = await pause(ofTenant("short"), as("ann"), { expiresInSeconds: 1n });
+    await until("short", "pause");
+    await until("short", undefined);
+    const row = await waitFor("the end", async () => {
+      const found = (await list(as("ann"), true)).find(({ id }) => id === made!.id);
+      return found?.state === SwitchState.EXPIRED && found;
+    });
+    expect(row.endedAt).toBeDefined();
+    expect(JSON.stringify((await stored()).value)).not.toContain(made!.id);
+    await waitFor("the log", async () => (await events(made!.id)).at(-1)?.event === "switch.expired");
+    await expect(resume(made!.id, "ben")).rejects.toMatchObject({ reason: "SWITCH_ENDED" });
+  });
+
+  it.each<[string, Target | undefined, object, string]>([
+    ["without a target", undefined, {}, "INVALID_FIELD"],
+    ["of everything that is false", { case: "everything", value: false }, {}, "INVALID_FIELD"],
+    ["of a tenant that cannot be one", { case: "tenant", value: "A B" }, {}, "INVALID_FIELD"],
+    [
+      "of half an identity",
+      { case: "identity", value: { tenant: "acme", issuer: "i", subject: "" } },
+      {},
+      "INVALID_FIELD",
+    ],
+    ["of a name in disguise", { case: "credential", value: "a\u202eb" }, {}, "INVALID_FIELD"],
+    ["banning a tenant", { case: "tenant", value: "acme" }, { kind: SwitchKind.BAN }, "INVALID_FIELD"],
+    ["revoking a tenant", { case: "tenant", value: "acme" }, { kind: SwitchKind.REVOCATION }, "INVALID_FIELD"],
+    ["of an unknown kind", { case: "tenant", value: "acme" }, { kind: 99 as SwitchKind }, "INVALID_FIELD"],
+    ["for longer than a year", { case: "tenant", value: "acme" }, { expiresInSeconds: 10n ** 9n }, "INVALID_FIELD"],
+    ["without a reason", { case: "tenant", value: "acme" }, { justification: " " }, "JUSTIFICATION_LENGTH"],
+  ])("%s is refused, and changes nothing", async (_, target, more, reason) => {
+    const { version } = await stored();
+    const asked = target ? pause(target, as("ann"), more) : platform.switches.pause({ justification }, as("ann"));
+    await expect(asked).rejects.toMatchObject({ code: "INVALID_ARGUMENT", reason });
+    expect((await stored()).version).toBe(version);
+  });
+});
+
+describe("two persons", () => {
+  it("are two, however many ask at the same time", async () => {
+    const { switch: made } = await pause(ofTenant("race"));
+    const people = ["p1", "p2", "p3", "p4", "p5", "p6"].flatMap((name) => [name, name, name]);
+    const answers = await Promise.allSettled(people.map((who) => resume(made!.id, who)));
+    const states = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value.switch!.state] : []));
+    expect(states.sort()).toEqual([SwitchState.RESUME_ASKED, SwitchState.LIFTED].sort());
+    const row = (await list(as("ann"), true)).find(({ id }) => id === made!.id)!;
+    expect(row.liftedBy).not.toBe(row.resumeAskedBy);
+  });
+
+  it("are neither of them the one whom it is about", async () => {
+    const me = platform.identity("olga");
+    const { switch: made } = await pause({ case: "identity", value: { ...me, tenant: "acme" } });
+    await expect(resume(made!.id, "olga")).rejects.toMatchObject({ reason: "ABOUT_YOURSELF" });
+    await resume(made!.id, "ann");
+    await expect(resume(made!.id, "olga")).rejects.toMatchObject({ reason: "ABOUT_YOURSELF" });
+    expect((await resume(made!.id, "ben")).switch?.state).toBe(SwitchState.LIFTED);
+  });
+
+  it("are asked for by the table too: no update makes one person enough", async () => {
+    const { switch: made } = await pause(ofTenant("table"));
+    await resume(made!.id, "ann");
+    const admin = await platform.postgres.admin();
+    const schema = new URL(platform.env.DATABASE_URL).username;
+    const lone = `UPDATE ${schema}.switches SET state = 'lifted', lifter = asker WHERE id = $1`;
+    await expect(admin.query(lone, [made!.id])).rejects.toThrow(/check constraint/);
+    await expect(admin.query(`DELETE FROM ${schema}.switch_history WHERE switch_id = $1`, [made!.id])).rejects.toThrow(
+      /append-only/,
+    );
+    await admin.end();
+    await resume(made!.id, "ben");
+  });
+});
+
+describe("who may", () => {
+  it("pause and lift: operators in their tenant, staff of the platform anywhere, nobody else", async () => {
+    const denied = { code: "PERMISSION_DENIED", reason: "NOT_AUTHORISED" };
+    const ours = as("tom", inTenant("acme"));
+    for (const groups of [["sallyport-users"], ["sallyport-reviewers"], ["sallyport-auditors"], ["sallyport-platform"]])
+      await expect(pause(ofTenant("acme"), as("uma", { groups }))).rejects.toMatchObject(denied);
+    for (const target of [
+      ofTenant("other"),
+      { case: "everything", value: true },
+      { case: "credential", value: "x" },
+    ] as const)
+      await expect(pause(target, ours)).rejects.toMatchObject(denied);
+    const theirs = await pause(ofTenant("other"));
+    await expect(resume(theirs.switch!.id, ours)).rejects.toMatchObject(denied);
+    await resume(theirs.switch!.id, as("one", inTenant("other")));
+    await resume(theirs.switch!.id, as("two", inTenant("other")));
+    const mine = await pause(ofTenant("acme"), ours);
+    await lift(mine.switch!.id);
+    await expect(platform.switches.listSwitches({}, { deadlineMs: 5_000 })).rejects.toMatchObject({
+      code: "UNAUTHENTICATED",
+    });
+    await expect(resume("no-such-switch", "ann")).rejects.toMatchObject({ reason: "SWITCH_NOT_FOUND" });
+  });
+
+  it("see: those of their tenant and those about everybody", async () => {
+    const made = [
+      await pause(ofTenant("acme")),
+      await pause(ofTenant("other")),
+      await pause({ case: "credential", value: "somebodys" }),
+      await pause({ case: "everything", value: true }, as("ann"), { expiresInSeconds: 60n }),
+    ].map((answer) => answer.switch!.id);
+    const visible = async (who: ReturnType<typeof as>) => {
+      const ids = (await list(who)).map(({ id }) => id);
+      return made.map((id) => ids.includes(id));
+    };
+    expect(await visible(as("ann"))).toEqual([true, true, true, true]);
+    expect(await visible(as("tom", inTenant("acme")))).toEqual([true, false, false, true]);
+    expect(await visible(as("rae", { tenant: "other", groups: ["sallyport-reviewers"] }))).toEqual([
+      false,
+      true,
+      false,
+      true,
+    ]);
+    await expect(list(as("uma", { groups: ["sallyport-users"] }))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    for (const id of made) await lift(id);
+  });
+});
+
+describe("without a neighbour", () => {
+  it("the log: a switch holds at once, and its record follows", async () => {
+    await platform.audit.signal("SIGKILL");
+    const begun = performance.now();
+    const { switch: made } = await pause(ofTenant("unlogged"));
+    await until("unlogged", "pause");
+    expect(performance.now() - begun).toBeLessThan(1_000);
+    await platform.audit.start();
+    await waitFor("the record", async () => (await events(made!.id)).length === 1, { timeoutMs: 20_000 });
+    await lift(made!.id);
+  });
+
+  it("the bus with its files: every value comes back by itself, the same version", async () => {
+    const { switch: made } = await pause(ofTenant("wiped"));
+    const before = await stored();
+    await wipeBus();
+    await waitFor("the value", () => reader.readValue("switches", "active"), { timeoutMs: 8_000 });
+    await until("wiped", "pause");
+    expect(await stored()).toEqual(before);
+    await lift(made!.id);
+    await until("wiped", undefined);
+  });
+
+  it("room: more are refused by name, and the switch for everything still fits", async () => {
+    const admin = await platform.postgres.admin();
+    const schema = new URL(platform.env.DATABASE_URL).username;
+    const target = { scope: "credential", credential: "x".repeat(1_000) };
+    const bytesOfOne = JSON.stringify({ id: "filler-100", kind: "pause", target }).length + 1;
+    const count = Math.ceil(510_000 / bytesOfOne);
+    await admin.query(
+      `INSERT INTO ${schema}.switches (id, kind, target, tenant, setter, set_by, set_at)
+        SELECT 'filler-' || n, 'pause', $1, '', 'test', 'test', now() FROM generate_series(100, 99 + $2) AS n`,
+      [JSON.stringify(target), count],
+    );
+    await expect(pause(ofTenant("late"))).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED", reason: "STATE_FULL" });
+    const { switch: everything } = await pause({ case: "everything", value: true });
+    await until("late", "pause");
+    await admin.query(`UPDATE ${schema}.switches SET state = 'expired' WHERE set_by = 'test'`);
+    await admin.end();
+    await lift(everything!.id);
+    await until("late", undefined);
+  });
+});
+
+async function wipeBus(): Promise<void> {
+  await platform.nats.kill();
+  platform.nats.wipe();
+  await platform.nats.start();
+  await platform.nats.provision();
+  await waitFor("the reader", () => reader.connected);
+}
+
+describe("break-glass", () => {
+  const target = (tenant: string) => ({ scope: "tenant", tenant });
+  const id = (n: number) => `00000000-0000-4000-8000-00000000000${n}`;
+  /** As the command does: the next version, with all that was there. */
+  async function breakGlass(switches: Json[], version: number, signer = platform.keys.signer("switch")): Promise<void> {
+    await using bus = await platform.operatorBus();
+    const value = { bucket: "switches", key: "break-glass", version, value: { switches } };
+    const envelope = signState(signer, { ...value, issuedAt: new Date().toISOString() });
+    await bus.put(Buffer.from(encodeEnvelopeJson(envelope)), await bus.read());
+  }
+  const one = { id: id(1), kind: "pause", target: target("glass") };
+  const two = { id: id(2), kind: "pause", target: target("glass-two") };
+
+  it("stops with governance and the log away; governance makes it its own when it is back", async () => {
+    await service[Symbol.asyncDispose]();
+    await platform.audit.signal("SIGKILL");
+    const begun = performance.now();
+    await breakGlass([one], 1);
+    await until("glass", "pause");
+    expect(performance.now() - begun).toBeLessThan(1_000);
+
+    await platform.audit.start();
+    service = await platform.start();
+    const row = await waitFor("the adoption", async () => (await list()).find((found) => found.id === one.id));
+    expect(row).toMatchObject({ breakGlass: true, state: SwitchState.ACTIVE, setBy: "break-glass" });
+    await waitFor("the log", async () => (await events(one.id))[0]?.event === "switch.break-glass");
+    expect((await events(one.id))[0]?.detail).toMatchObject({
+      breakGlass: true,
+      target: one.target,
+      keyid: platform.keys.signer("switch").keyid,
+    });
+  });
+
+  it("is adopted within about a second while governance is there, and only once", async () => {
+    const begun = performance.now();
+    await breakGlass([one, two], 2);
+    await waitFor("the adoption", async () => (await list()).some((found) => found.id === two.id));
+    expect(performance.now() - begun).toBeLessThan(2_000);
+    await waitFor("the log", async () => (await events(two.id)).length === 1);
+    expect(await events(one.id)).toHaveLength(1);
+  });
+
+  it("is lifted by two persons, though the operator's value still has it", async () => {
+    await lift(two.id);
+    await until("glass-two", undefined);
+    expect(JSON.stringify((await stored("break-glass")).value)).toContain(two.id);
+    expect((await stored()).value).toMatchObject({ lifted: [two.id] });
+    expect(holdsFor("glass")).toBe("pause");
+  });
+
+  it("lives on when the bus is wiped: the operator's value and what was lifted of it", async () => {
+    const before = [await stored(), await stored("break-glass")];
+    await wipeBus();
+    await until("glass", "pause");
+    await waitFor("the operator's value", () => reader.readValue("switches", "break-glass"));
+    expect([await stored(), await stored("break-glass")]).toEqual(before);
+    expect(holdsFor("glass-two")).toBeUndefined();
+  });
+
+  it("under another key than the operator's is not adopted, and gives way to the operator's own value", async () => {
+    const forged = { id: id(3), kind: "pause" as const, target: target("forged") };
+    const raw = async () => Buffer.from((await reader.readValue("switches", "break-glass"))!).toString();
+    const [before, own] = [await stored(), await raw()];
+    await breakGlass([forged], 3, { ...platform.keys.signer("state"), stage: "switch" });
+    expect(await raw()).not.toBe(own);
+    await waitFor("the operator's own value again", async () => (await raw()) === own, { timeoutMs: 8_000 });
+    await waitFor("the readers", () => seen.fresh, { timeoutMs: 8_000 });
+    expect(await stored()).toEqual(before);
+    expect(holdsFor("forged")).toBeUndefined();
+    expect((await list(as("ann"), true)).some((found) => found.id === forged.id)).toBe(false);
+    await lift(one.id);
+    await until("glass", undefined);
+  });
+});
