@@ -16,6 +16,8 @@ import {
   WindowMessageSchema,
 } from "./gen/sallyport/bus/v1/bus_pb.ts";
 
+import { TelemetryMessageSchema } from "./gen/sallyport/bus/v1/telemetry_pb.ts";
+
 export const services = [
   "gateway",
   "pre-moderator",
@@ -66,6 +68,7 @@ export const subjects = {
   audit: (service: ServiceName, event: string) => `audit.${service}.${subjectToken(event)}`,
   control: (requestId: string) => `control.${subjectToken(requestId)}`,
   confirm: (producer: ServiceName) => `confirm.${producer}`,
+  telemetry: (service: ServiceName) => `telemetry.${service}`,
   dead: (stream: string, requestId: string) => `dead.${stream}.${subjectToken(requestId)}`,
 } as const;
 
@@ -285,6 +288,13 @@ export const coreSubjects = {
     message: ConfirmMessageSchema,
     writers: ["audit", "governance", "gateway"],
     readers: ["gateway", "governance"],
+  },
+  /** The chamber's spans and metrics: only the bus can be reached from there. */
+  telemetry: {
+    pattern: "telemetry.*",
+    message: TelemetryMessageSchema,
+    writers: ["inference-worker"],
+    readers: ["governance"],
   },
 } as const;
 

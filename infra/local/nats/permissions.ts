@@ -66,11 +66,18 @@ function ownConsumerPermissions(service: ServiceName, gatewayId: string): Subjec
 
 function corePermissions(service: ServiceName): SubjectPermissions[] {
   return Object.values(coreSubjects).flatMap(({ pattern, writers, readers }) => [
-    ...((writers as readonly ServiceName[]).includes(service) ? [jsApiPermissions.signal(pattern)] : []),
+    ...((writers as readonly ServiceName[]).includes(service)
+      ? [jsApiPermissions.signal(ownVoice(pattern, service))]
+      : []),
     ...((readers as readonly ServiceName[]).includes(service)
       ? [jsApiPermissions.onSignal(ownPart(pattern, service))]
       : []),
   ]);
+}
+
+/** Telemetry is about the service that sends it: none speaks in another's name. */
+function ownVoice(pattern: string, service: ServiceName): string {
+  return pattern === coreSubjects.telemetry.pattern ? pattern.replace("*", service) : pattern;
 }
 
 /** A confirmation is for the producer that it names. */

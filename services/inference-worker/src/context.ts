@@ -25,7 +25,6 @@ import type { ApprovedModel } from "./domain/manifest.ts";
 import { type Manifest, readManifest } from "./domain/manifest.ts";
 import type { Engine } from "./engine/engine.ts";
 import { createEngine } from "./engines.ts";
-import { Metrics } from "./metrics.ts";
 import { RunRegistry } from "./runs/run-registry.ts";
 
 export interface Context {
@@ -40,7 +39,6 @@ export interface Context {
   readonly manifest: WatchedState<Manifest>;
   readonly guardPrompt: string;
   readonly runs: RunRegistry;
-  readonly metrics: Metrics;
   readonly createEngine: (model: ApprovedModel) => Engine;
 }
 
@@ -69,7 +67,6 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
     ...{ config, log, clock, ids, signer, encryptionKey, trust, bus, guardPrompt },
     manifest: watchState<Manifest>({ ...watch, decode: readManifest }),
     runs: new RunRegistry(),
-    metrics: new Metrics(),
     createEngine: (model) => createEngine(model, config, String(tls.ca), log),
   };
 }

@@ -4,6 +4,7 @@ import type { ApprovedModel } from "./domain/manifest.ts";
 import { type Engine, EngineError } from "./engine/engine.ts";
 import { LlamaEngine } from "./engine/llama/llama-engine.ts";
 import { RemoteEngine } from "./engine/remote/remote-engine.ts";
+import { countEngineDeath } from "./metrics.ts";
 import { ModelFile, modelPath } from "./models/model-file.ts";
 
 const restart = { baseMs: 250, maxMs: 30_000 };
@@ -20,6 +21,7 @@ function llama({ digest, contextTokens, name }: ApprovedModel, config: Config, l
     load: { modelPath: file.path, contextTokens, sequences, threads, batchTokens },
     ...{ startupTimeoutMs, stallTimeoutMs, readyTimeoutMs, restart },
     verifyFile: () => file.verify(),
+    onDeath: () => countEngineDeath(name),
     log: log.child({ model: name }),
   });
 }

@@ -1,11 +1,12 @@
 import { ControlMessageSchema, JobSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { coreSubjects, ownConsumers } from "@sallyport/proto/subjects";
-import { type Consumption, type Readiness, startHealth } from "@sallyport/runtime";
+import { type Consumption, type Readiness, sendTelemetry, startHealth } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 import type { Manifest } from "./domain/manifest.ts";
 import { findApproved } from "./domain/model-table.ts";
 import { type RunJobContext, runJob } from "./handlers/run-job.ts";
 import { stopRun } from "./handlers/stop-run.ts";
+import { observeWorker } from "./metrics.ts";
 import { ModelPool } from "./models/model-pool.ts";
 import type { Run } from "./runs/run-registry.ts";
 
@@ -14,8 +15,9 @@ const finishMs = 4_000;
 
 export async function startService(context: Context, signal: AbortSignal): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
-  const { bus, config, log, manifest, metrics, runs } = context;
+  const { bus, config, log, manifest, runs } = context;
   stack.use(bus);
+  stack.use(sendTelemetry(bus));
   stack.use(manifest);
   const intake = new Intake((name) => consume(context, () => models, name));
   const models: ModelPool = new ModelPool({
@@ -32,8 +34,8 @@ export async function startService(context: Context, signal: AbortSignal): Promi
     bus.onSignal(coreSubjects.control.pattern, ControlMessageSchema, (message) => stopRun({ runs, log }, message)),
   );
   const ready = () => readiness(context, models);
-  const text = () => metrics.text({ running: runs.size, models: models.states });
-  stack.use(await startHealth(config.healthAddress, { ready, metrics: text }));
+  stack.use(observeWorker({ runs, models, config }));
+  stack.use(await startHealth(config.healthAddress, { ready }));
   signal.throwIfAborted();
   return stack.move();
 }

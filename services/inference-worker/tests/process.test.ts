@@ -46,8 +46,8 @@ test("as a process it answers, counts, and ends with code 0 on SIGTERM", async (
   await submit(platform, job);
   expect((await finished(platform, job.requestId)).at(-1)?.body.case).toBe("content");
   const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-  expect(metrics).toMatch(/sallyport_worker_runs_total\{outcome="done"\} 1\n/);
-  expect(metrics).toMatch(/sallyport_worker_tokens_total 20\n/);
+  expect(metrics).toMatch(/sallyport_worker_runs_total\{outcome="done",component="inference-worker"\} 1\n/);
+  expect(metrics).toMatch(/sallyport_worker_tokens_total\{model="[^"]+",component="inference-worker"\} 20\n/);
   worker!.kill("SIGTERM");
   const [code] = await once(worker!, "exit");
   expect(code).toBe(0);

@@ -1,4 +1,8 @@
 export { cached } from "./cached.ts";
+export { ChamberMetrics } from "./chamber/metrics.ts";
+export { ChamberReader } from "./chamber/reader.ts";
+export { sendTelemetry } from "./chamber/sender.ts";
+export { type Approved, chamberMetrics, runBuckets } from "./chamber/tables.ts";
 export { type HttpCall, startHttpCall } from "./http.ts";
 export {
   type CounterMetric,

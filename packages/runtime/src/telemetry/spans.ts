@@ -151,8 +151,14 @@ function contextOf(span: Span | undefined): TraceParent | undefined {
   return { traceId, spanId, sampled: true };
 }
 
-function markFailed(span: Span, failure: unknown): void {
+/** The reason, or the code of an error of our own that says more than INTERNAL does. */
+function reasonOf(failure: unknown): string {
   const { reason } = asAppError(failure);
-  span.setAttributes(fittingAttributes({ "error.type": reason }) as never);
+  const code = failure instanceof Error && "code" in failure ? failure.code : undefined;
+  return reason === "INTERNAL" && typeof code === "string" ? code : reason;
+}
+
+function markFailed(span: Span, failure: unknown): void {
+  span.setAttributes(fittingAttributes({ "error.type": reasonOf(failure) }) as never);
   span.setStatus({ code: SpanStatusCode.ERROR });
 }

@@ -1,6 +1,15 @@
 import { AttestationError, type Envelope, type Signer, signStatement } from "@sallyport/attestation";
 import type { Job } from "@sallyport/proto/sallyport/bus/v1/bus";
-import { AppError, type Bus, delay, type Ids, type Logger, type MessageMeta } from "@sallyport/runtime";
+import {
+  AppError,
+  type Bus,
+  delay,
+  describeSpan,
+  type Ids,
+  type Logger,
+  type MessageMeta,
+  withSpan,
+} from "@sallyport/runtime";
 import { makeClaim } from "../domain/claim.ts";
 import { toTurns } from "../domain/conversation.ts";
 import { checkJob } from "../domain/job-checks.ts";
@@ -8,8 +17,8 @@ import type { ApprovedModel } from "../domain/manifest.ts";
 import { factsOf, RunFailure } from "../domain/run-failure.ts";
 import { type SamplingDefaults, toSampling } from "../domain/sampling.ts";
 import { WindowCutter } from "../domain/window-cutter.ts";
-import type { Engine, Sampling } from "../engine/engine.ts";
-import type { Metrics } from "../metrics.ts";
+import type { Chunk, Engine, Sampling } from "../engine/engine.ts";
+import { countDone, countFirstToken, countRun, countWindow } from "../metrics.ts";
 import type { ModelPool } from "../models/model-pool.ts";
 import { type AdmissionContext, type Admitted as AdmittedJob, admitJob } from "../runs/admission.ts";
 import { RunOutput } from "../runs/run-output.ts";
@@ -22,7 +31,6 @@ export interface RunJobContext extends AdmissionContext {
   signer: Signer;
   models: Pick<ModelPool, "engineFor" | "assertApproved">;
   runs: RunRegistry;
-  metrics: Metrics;
   guardPrompt: string;
   windowTokens: number;
   sampling: SamplingDefaults;
@@ -41,12 +49,12 @@ export async function runJob(context: RunJobContext, job: Job, meta: MessageMeta
   const running = runs.find(job.requestId, job.attempt);
   if (running !== undefined) return await running.done;
   const runId = ids.uuid();
-  const output = new RunOutput({ bus, clock, job, runId, traceparent: meta.traceparent });
+  const output = new RunOutput({ bus, clock, job, runId });
   const leftMs = Number(job.deadlineMs) - clock.now().getTime();
   const { requestId, attempt, model, modelDigest } = job;
   await runs.track({ requestId, attempt, model, modelDigest }, leftMs, async (run) => {
     const startedAt = performance.now();
-    const log = context.log.child({ requestId, attempt, runId, model });
+    const log = context.log.child({ attempt, runId, model });
     let admitted: Admitted | undefined;
     try {
       if (leftMs <= 0) throw new RunFailure("DEADLINE_EXCEEDED", "the request's time is over");
@@ -54,7 +62,7 @@ export async function runJob(context: RunJobContext, job: Job, meta: MessageMeta
       admitted = { ...(await admitJob(job, context)), engine: approved.engine };
       if (meta.deliveryCount > 1) throw new RunFailure("ATTEMPT_LOST", "the run was interrupted");
       const tokens = await execute(context, job, run, admitted, output);
-      context.metrics.count("done", tokens);
+      countDone(model, tokens, performance.now() - startedAt);
       log.info({ windows: output.windows, tokens, tookMs: Math.round(performance.now() - startedAt) }, "run done");
     } catch (error) {
       await giveUp({ ...context, log }, job, output, admitted, stopReason(run) ?? error);
@@ -76,16 +84,51 @@ async function execute(
   const turns = toTurns(admitted.content, context.guardPrompt);
   const engine = context.models.engineFor(job.model, job.modelDigest);
   await output.start(claimOf(context, job, admitted, output.runId, sampling), run.signal);
+  const attributes = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": admitted.engine,
+    "gen_ai.request.model": job.model,
+    "gen_ai.request.max_tokens": sampling.maxTokens,
+    "gen_ai.request.temperature": sampling.temperature,
+    "gen_ai.request.top_p": sampling.topP,
+    "sallyport.model.digest": job.modelDigest,
+    "sallyport.attempt": job.attempt,
+  };
+  return await withSpan(`chat ${job.model}`, { kind: "client", attributes }, () =>
+    speak(context, run, output, admitted.secret, engine.generate({ turns, sampling }, run.signal)),
+  );
+}
+
+async function speak(
+  context: RunJobContext,
+  run: Run,
+  output: RunOutput,
+  secret: Admitted["secret"],
+  chunks: AsyncIterable<Chunk>,
+): Promise<number> {
+  const startedAt = performance.now();
   const cutter = new WindowCutter({ maxTokens: context.windowTokens });
   let tokens = 0;
-  for await (const chunk of engine.generate({ turns, sampling }, run.signal)) {
+  for await (const chunk of chunks) {
+    if (tokens === 0 && chunk.tokens > 0) countFirstToken(performance.now() - startedAt);
     tokens += chunk.tokens;
     for (const window of cutter.push(chunk)) {
       await confirmApproval(context, run);
-      await output.window(admitted.secret, window, run.signal);
+      await output.window(secret, window, run.signal);
+      countWindow();
     }
+    describeEnd(chunk);
   }
   return tokens;
+}
+
+function describeEnd({ finishReason, usage }: Chunk): void {
+  if (finishReason === undefined) return;
+  describeSpan({
+    "gen_ai.response.finish_reasons": [finishReason],
+    "gen_ai.usage.input_tokens": usage?.promptTokens,
+    "gen_ai.usage.output_tokens": usage?.completionTokens,
+  });
 }
 
 function claimOf(
@@ -129,7 +172,8 @@ async function giveUp(
   error: unknown,
 ): Promise<void> {
   const facts = factsOf(error);
-  context.metrics.count(facts.code, 0);
+  countRun(facts.code);
+  describeSpan({ "error.type": facts.code, "sallyport.attempt": job.attempt });
   context.log.warn({ err: error, code: facts.code }, "run failed");
   await announce(context, job, output, admitted);
   await output.failure(facts);

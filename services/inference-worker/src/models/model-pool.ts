@@ -33,6 +33,8 @@ export class ModelPool implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #timer: NodeJS.Timeout;
   readonly #stopListening: () => void;
+  /** Digest → name, of what was loaded or tried last. */
+  readonly #names = new Map<string, string>();
   #changing: Promise<void> | undefined;
   #again = false;
   #served = "";
@@ -49,9 +51,10 @@ export class ModelPool implements AsyncDisposable {
   }
 
   /** For health and metrics: what is loaded, and what is approved and here but cannot be. */
-  get states(): { digest: string; ready: boolean }[] {
+  get states(): { digest: string; name: string; ready: boolean }[] {
     const loaded = [...this.#engines].map(([digest, engine]) => ({ digest, ready: engine.ready }));
-    return [...loaded, ...[...this.#failed.keys()].map((digest) => ({ digest, ready: false }))];
+    const failed = [...this.#failed.keys()].map((digest) => ({ digest, ready: false }));
+    return [...loaded, ...failed].map((state) => ({ ...state, name: this.#names.get(state.digest) ?? "" }));
   }
 
   /** Throws RunFailure MODEL_NOT_APPROVED, EngineError ENGINE_UNAVAILABLE, or STATE_STALE (AppError). */
@@ -103,6 +106,7 @@ export class ModelPool implements AsyncDisposable {
     const loaded = new Set(this.#engines.keys());
     const approved = new Set(manifest.get().models.map(({ digest }) => digest));
     for (const digest of this.#failed.keys()) if (!approved.has(digest)) this.#failed.delete(digest);
+    for (const digest of this.#names.keys()) if (!approved.has(digest)) this.#names.delete(digest);
     const plan = planModels({ manifest: manifest.get(), present, endpoints, loaded, maxModels });
     for (const digest of plan.stop) await this.#unload(digest);
     this.#announce();
@@ -124,6 +128,7 @@ export class ModelPool implements AsyncDisposable {
     const { createEngine, log } = this.#options;
     const { name, version, digest } = model;
     if (this.#stop.signal.aborted || (this.#failed.get(digest) ?? 0) > performance.now()) return;
+    this.#names.set(digest, name);
     const engine = createEngine(model);
     try {
       await engine.load(this.#stop.signal);

@@ -3,7 +3,7 @@ import { type Envelope, type RequestSecret, seal } from "@sallyport/attestation"
 import { type Job, WindowMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { FinishReason, WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { subjects } from "@sallyport/proto/subjects";
-import { AppError, type Bus, type Clock, type MessageMeta } from "@sallyport/runtime";
+import { AppError, type Bus, type Clock } from "@sallyport/runtime";
 import type { FailureFacts } from "../domain/run-failure.ts";
 import type { WindowText } from "../domain/window-cutter.ts";
 
@@ -14,7 +14,6 @@ export interface RunOutputOptions {
   clock: Clock;
   job: Job;
   runId: string;
-  traceparent: MessageMeta["traceparent"];
 }
 
 const tryMs = 5_000;
@@ -74,7 +73,7 @@ export class RunOutput {
   }
 
   async #publish(body: Body, final: boolean, untilMs: number, signal?: AbortSignal): Promise<void> {
-    const { bus, clock, job, runId, traceparent } = this.#options;
+    const { bus, clock, job, runId } = this.#options;
     const { requestId, attempt, gatewayId } = job;
     const index = this.#index;
     const message = { requestId, attempt, index, final, runId, gatewayId, body };
@@ -85,7 +84,7 @@ export class RunOutput {
       try {
         const leftMs = untilMs - clock.now().getTime();
         const timeoutMs = Math.max(1, Math.min(tryMs, leftMs));
-        await bus.publish("WINDOWS", subject, WindowMessageSchema, message, { msgId, traceparent, timeoutMs });
+        await bus.publish("WINDOWS", subject, WindowMessageSchema, message, { msgId, timeoutMs });
         this.#index += 1;
         return;
       } catch (error) {

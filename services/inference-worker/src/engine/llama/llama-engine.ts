@@ -8,6 +8,8 @@ export interface LlamaEngineOptions extends HostProcessOptions {
   /** How long a run may wait for an engine that restarts. */
   readyTimeoutMs: number;
   restart: { baseMs: number; maxMs: number };
+  /** Called when the process died and is started again. */
+  onDeath?: () => void;
   log: Logger;
 }
 
@@ -83,6 +85,7 @@ export class LlamaEngine implements Engine {
         const exit = await host.exit;
         if (this.#stop.signal.aborted) return;
         this.#options.log.warn({ exit }, "engine process died");
+        this.#options.onDeath?.();
       }
       try {
         await delay(backoff(failures + 1, this.#options.restart), this.#stop.signal);
