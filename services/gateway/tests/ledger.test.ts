@@ -1,6 +1,7 @@
 /** The ledger on real Postgres and a real bus: what is accepted is in it first, once, and ends once. */
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Context } from "../src/context.ts";
 import { admit } from "../src/core/admit.ts";
 import { cancel } from "../src/core/cancel.ts";
 import { reconcile } from "../src/core/reconciler.ts";
@@ -155,6 +156,11 @@ describe("exactly one terminal state", () => {
   });
 });
 
+/** A start is stored a moment after its verdict. */
+function running(context: Context, id: string) {
+  return waitFor("the run's start in the ledger", async () => (await rowOf(context, id))?.state === "running");
+}
+
 describe("time", () => {
   test("a lost run is tried again as a new attempt until the tries are used up, and old attempts are not heard", async () => {
     const { context } = gateway;
@@ -165,6 +171,7 @@ describe("time", () => {
       expect(current).toMatchObject({ state: "queued", attempt });
       const words = await Attempt.of(platform, current);
       await applyVerdict(context, words.started());
+      await running(context, row.id);
       await context.db.query(silence, [row.id]);
       await reconcile(context);
       // What the lost run says after all.
@@ -191,6 +198,7 @@ describe("time", () => {
     const context = { ...gateway.context, limits: { ...gateway.context.limits, stallMs: 1_000 } };
     const { row } = await admit(context, callOf("hello"));
     await applyVerdict(context, (await Attempt.of(platform, row)).started());
+    await running(context, row.id);
     await context.db.query("UPDATE requests SET progress_at = now() - interval '1 minute' WHERE id = $1", [row.id]);
     await reconcile(context, context.clock.now());
     expect(await rowOf(context, row.id)).toMatchObject({ state: "running", attempt: 1 });

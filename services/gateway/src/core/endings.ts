@@ -61,7 +61,10 @@ export async function endRequest(
   };
   const ended = await end(tx, row.id, written);
   if (!ended) return { value: undefined, messages: [], places: "unused" };
-  return { value: ended, messages: [{ audit: { event, message: built.message }, traceparent: row.traceparent }] };
+  return {
+    value: { ...row, ...written, findings: [...findings] },
+    messages: [{ audit: { event, message: built.message }, traceparent: row.traceparent }],
+  };
 }
 
 function charge(row: RequestRow, { state, usage }: Ending): number | null {

@@ -2,6 +2,7 @@
  * What the gateway must know of a live request to judge its next verdict: its secret, its admission, and how far its
  * release chain is verified. Kept in memory, rebuilt from the ledger after a restart or on another replica.
  */
+import { createHash, type Hash } from "node:crypto";
 import {
   type DecryptionKeys,
   type Envelope,
@@ -27,9 +28,16 @@ export interface Run {
   /** Door 1's word, and where a person let the request in, theirs and door 2's. */
   readonly admission: readonly Envelope[];
   readonly verifier: TicketVerifier;
-  /** Index of the next window to release. */
-  next: number;
-  claimed: boolean;
+  /** As of the last commit, or of the acceptance: what does not change while it runs. */
+  row: RequestRow;
+  /** The worker's, once it is verified; the ledger has it with the first window at the latest. */
+  claim: Envelope | undefined;
+  /** Until the claim is stored by itself. */
+  starting?: NodeJS.Timeout;
+  /** What was released, in order, as stored. */
+  readonly windows: WindowRow[];
+  /** SHA-256 over the salt and the released contents. */
+  readonly digest: Hash;
   /** Door 2 holds the output and reads the rest of it. */
   holding: boolean;
 }
@@ -110,16 +118,17 @@ export class Runs {
     const secret = await this.secretOf(row);
     const { run, ticket } = this.#begin(row, secret, "issue");
     if (row.claim) {
-      run.verifier.claim(readEnvelope(row.claim));
-      run.claimed = true;
+      run.claim = readEnvelope(row.claim);
+      run.verifier.claim(run.claim);
     }
     const opened = windows.map(({ attempt, index, content: sealed, envelope }): ReleasedWindow => {
       const content = open(secret, { requestId: row.id, kind: "verdict", attempt, index }, sealed);
       const release = readEnvelope(envelope);
       run.verifier.window(release, content);
+      run.digest.update(content);
       return { attempt, index, content, ticket: release, ...(index === 0 && { chain: chainOf(row, secret.salt) }) };
     });
-    run.next = opened.length;
+    run.windows.push(...windows);
     if (then !== "issue") {
       // What is stored was in time when it was committed; what comes now is judged by the clock.
       ticket.at = undefined;
@@ -149,6 +158,8 @@ export class Runs {
     const admission = release ? [door1!, release.review, release.countersign] : [door1!];
     const holding = row.state === "held" && row.holdStage === "collecting";
     const { id: requestId, attempt } = row;
-    return { run: { requestId, attempt, secret, admission, verifier, next: 0, claimed: false, holding }, ticket };
+    const digest = createHash("sha256").update(secret.salt);
+    const fresh = { claim: undefined, windows: [], digest, holding };
+    return { run: { requestId, attempt, secret, admission, verifier, row, ...fresh }, ticket };
   }
 }

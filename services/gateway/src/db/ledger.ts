@@ -127,17 +127,11 @@ export async function forgetIdempotencyKey(tx: Tx, id: string): Promise<void> {
   await tx.query("UPDATE requests SET idempotency_key = NULL WHERE id = $1", [id]);
 }
 
-export async function startRun(tx: Tx, id: string, attempt: number, claim: Uint8Array, now: Date) {
+/** The claim of the current attempt, unless a window brought it before. False: the attempt is over. */
+export async function startRun(tx: Tx, id: string, attempt: number, claim: Uint8Array, now: Date): Promise<boolean> {
   const sql = `UPDATE requests SET state = 'running', claim = $3, progress_at = $4
-    WHERE id = $1 AND attempt = $2 AND state = 'queued' RETURNING ${selected}`;
-  return one(await tx.query<RequestRow>(sql, [id, attempt, claim, now]));
-}
-
-/** Counts the window only if it is the next one of the current attempt of a running request. */
-export async function countWindow(tx: Tx, id: string, attempt: number, index: number, now: Date) {
-  const sql = `UPDATE requests SET windows_released = $3 + 1, progress_at = $4
-    WHERE id = $1 AND attempt = $2 AND state = 'running' AND windows_released = $3 RETURNING ${selected}`;
-  return one(await tx.query<RequestRow>(sql, [id, attempt, index, now]));
+    WHERE id = $1 AND attempt = $2 AND state = 'queued'`;
+  return (await tx.query(sql, [id, attempt, claim, now])).rowCount === 1;
 }
 
 export interface Retry {
@@ -198,10 +192,10 @@ export interface End {
   tokensUsed: number | null;
 }
 
-/** The one write of a terminal state; undefined when another one was there first. */
-export async function end(tx: Tx, id: string, ending: End) {
+/** The one write of a terminal state; false when another one was there first. */
+export async function end(tx: Tx, id: string, ending: End): Promise<boolean> {
   const sql = `UPDATE requests SET state = $2, code = $3, message = $4, findings = $5, policy_digest = $6, ended_at = $7, leaf_hash = $8,
-    tokens_used = $10 WHERE id = $1 AND state::text = ANY($9) RETURNING ${selected}`;
+    tokens_used = $10 WHERE id = $1 AND state::text = ANY($9)`;
   const { state, code, message, findings, policyDigest, endedAt, leafHash, tokensUsed } = ending;
   const values = [
     id,
@@ -215,7 +209,7 @@ export async function end(tx: Tx, id: string, ending: End) {
     entersFrom[state],
     tokensUsed,
   ];
-  return one(await tx.query<RequestRow>(sql, values));
+  return (await tx.query(sql, values)).rowCount === 1;
 }
 
 export interface Overdue {

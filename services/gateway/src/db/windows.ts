@@ -9,11 +9,19 @@ export interface WindowRow {
   final: boolean;
 }
 
-export async function insertWindow(tx: Tx, id: string, window: WindowRow): Promise<void> {
-  await tx.query(
-    "INSERT INTO windows (request_id, attempt, index, envelope, content, final) VALUES ($1, $2, $3, $4, $5, $6)",
-    [id, window.attempt, window.index, window.envelope, window.content, window.final],
-  );
+/**
+ * Stores the window and counts it, only if it is the next one of the current attempt of a running request; the first one
+ * brings the run's claim where that is not stored yet. False: the attempt is over.
+ */
+export async function releaseWindow(tx: Tx, id: string, window: WindowRow, claim: Uint8Array, now: Date) {
+  const sql = `WITH counted AS (
+      UPDATE requests SET state = 'running', claim = coalesce(claim, $5), windows_released = $3::integer + 1, progress_at = $4
+      WHERE id = $1 AND attempt = $2 AND windows_released = $3 AND (state = 'running' OR (state = 'queued' AND $3 = 0))
+      RETURNING id)
+    INSERT INTO windows (request_id, attempt, index, envelope, content, final)
+    SELECT id, $2, $3, $6, $7, $8 FROM counted`;
+  const { attempt, index, envelope, content, final } = window;
+  return (await tx.query(sql, [id, attempt, index, now, claim, envelope, content, final])).rowCount === 1;
 }
 
 export async function listWindows(tx: Tx, id: string, attempt: number): Promise<WindowRow[]> {

@@ -53,9 +53,9 @@ async function* followed(context: Context, call: ChatCall, slot: Slot): AsyncGen
       describeOutcome(row);
       return yield { outcome: row };
     }
-    // Between the commit and `follow` a verdict may have come: the ledger knows.
-    const { db, runs } = context;
-    for await (const event of follow({ db, runs, follower, requestId: row.id, signal: call.signal, catchUp: true })) {
+    // Of a new request nothing was missed: from its commit to `follow` above no message was read.
+    const options = { follower, requestId: row.id, signal: call.signal, catchUp: repeated };
+    for await (const event of follow({ ...context, ...options })) {
       if ("window" in event) last = event.window.content;
       if ("outcome" in event) {
         settled = true;

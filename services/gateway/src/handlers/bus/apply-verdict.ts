@@ -1,6 +1,6 @@
 /** Door 2's word on a window or run: verified, committed, and only then handed to the caller. */
 import { fromBinary } from "@bufbuild/protobuf";
-import { AttestationError, decodeStatement, open, saltedDigest, TicketError } from "@sallyport/attestation";
+import { AttestationError, type Envelope, open, TicketError } from "@sallyport/attestation";
 import type { VerdictMessage, WindowVerdict } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
@@ -8,10 +8,10 @@ import { delay, withSpanSync } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { chainOf } from "../../core/chain.ts";
 import { type Ending, endRequest } from "../../core/endings.ts";
-import { envelopeBytes, readEnvelope } from "../../core/messages.ts";
+import { envelopeBytes } from "../../core/messages.ts";
 import type { Run } from "../../core/runs.ts";
-import { countWindow, type RequestRow, startRun } from "../../db/ledger.ts";
-import { insertWindow, listWindows, type WindowRow } from "../../db/windows.ts";
+import { startRun } from "../../db/ledger.ts";
+import { releaseWindow, type WindowRow } from "../../db/windows.ts";
 import { isJudgedNow } from "../../domain/request-state.ts";
 import { windowBody } from "../../events.ts";
 import { countReleased, countTicket } from "../../metrics.ts";
@@ -19,6 +19,7 @@ import { applyHold } from "./apply-hold.ts";
 
 const maxStaleMs = 5_000;
 const everyMs = 50;
+const startWithinMs = 5;
 
 export async function applyVerdict(context: Context, message: VerdictMessage): Promise<void> {
   try {
@@ -28,7 +29,7 @@ export async function applyVerdict(context: Context, message: VerdictMessage): P
     const { body } = message;
     if (body.case === "failed") return await fail(context, run, body.value);
     await modelsKnown(context);
-    if (body.case === "started") await start(context, run, body.value);
+    if (body.case === "started") start(context, run, body.value);
     else if (body.case === "window") await judge(context, run, message, body.value);
     else throw new TicketError("FIELD_INVALID", "an empty verdict");
   } catch (error) {
@@ -45,27 +46,36 @@ async function modelsKnown({ models }: Context): Promise<void> {
   models.get();
 }
 
-async function start(
-  { outbox, clock, runs }: Context,
-  run: Run,
-  claim: Parameters<Run["verifier"]["claim"]>[0],
-): Promise<void> {
-  if (run.claimed) return;
+/**
+ * Verified at once, stored a moment later: a quick model's first window is here by then and brings the claim along, in one
+ * commit less. Should this process end in between, the window finds no claim, and the run is tried again.
+ */
+function start(context: Context, run: Run, claim: Envelope): void {
+  if (run.claim) return;
   run.verifier.claim(claim);
-  run.claimed = true;
-  const row = await outbox.commit(async (tx) => ({
-    value: await startRun(tx, run.requestId, run.attempt, envelopeBytes(claim), clock.now()),
+  run.claim = claim;
+  run.starting = setTimeout(() => {
+    storeStart(context, run).catch((err: unknown) => {
+      context.log.warn({ err, requestId: run.requestId }, "a run's start is not stored yet");
+    });
+  }, startWithinMs).unref();
+}
+
+async function storeStart({ outbox, clock }: Context, { requestId, attempt, claim }: Run): Promise<void> {
+  await outbox.commit(async (tx) => ({
+    value: await startRun(tx, requestId, attempt, envelopeBytes(claim!), clock.now()),
     messages: [],
   }));
-  if (!row) runs.drop(run.requestId);
 }
 
 async function judge(context: Context, run: Run, message: VerdictMessage, verdict: WindowVerdict): Promise<void> {
   const { decision, envelope, whole } = verdict;
   if (!envelope) throw new TicketError("TRUNCATED", "a verdict without its envelope");
   // A verdict between the last one and this never came. The whole of a held output stands for itself.
-  if (!run.claimed || (!whole && message.index > run.next)) return lostVerdict(context, run);
+  if (!run.claim || (!whole && message.index > run.windows.length)) return lostVerdict(context, run);
   if (decision === Decision.ALLOW || decision === Decision.SANITISE) return release(context, run, message, verdict);
+  // What follows is about a run that the ledger knows of.
+  if (run.windows.length === 0) await storeStart(context, run);
   if (decision === Decision.HOLD) return applyHold(context, run, verdict);
   if (decision !== Decision.DENY) throw new TicketError("DECISION_REFUSED", "an unknown decision");
   const { decision: signed, findings, policyDigest } = run.verifier.decisionOnly(envelope).statement.predicate;
@@ -78,7 +88,7 @@ async function judge(context: Context, run: Run, message: VerdictMessage, verdic
       stage: "door2",
       findings,
       policyDigest: policyDigest ?? "",
-      attestations: [...run.admission, readEnvelope(row.claim!), envelope],
+      attestations: [...run.admission, run.claim!, envelope],
       detail: { windowsReleased: row.windowsReleased },
     };
   });
@@ -86,51 +96,53 @@ async function judge(context: Context, run: Run, message: VerdictMessage, verdic
 
 async function release(context: Context, run: Run, message: VerdictMessage, verdict: WindowVerdict): Promise<void> {
   const { attempt, index } = message;
-  if (index < run.next) return;
+  if (index < run.windows.length) return;
   const envelope = verdict.envelope!;
   const content = open(run.secret, { requestId: run.requestId, kind: "verdict", attempt, index }, verdict.content);
-  const { final } = withSpanSync("verify ticket", {}, () => run.verifier.window(envelope, content));
+  const { final, statement } = withSpanSync("verify ticket", {}, () => run.verifier.window(envelope, content));
   countTicket();
   const stored = { attempt, index, envelope: envelopeBytes(envelope), content: verdict.content, final };
+  const ending = final
+    ? released(run, { envelope, content, stored }, statement.predicate.policyDigest ?? "")
+    : undefined;
+  const claim = envelopeBytes(run.claim!);
+  clearTimeout(run.starting);
   const row = await context.outbox.commit(async (tx, places) => {
     const now = context.clock.now();
-    const counted = await countWindow(tx, run.requestId, attempt, index, now);
-    if (!counted) return { value: undefined, messages: [] };
-    await insertWindow(tx, run.requestId, stored);
-    if (!final) return { value: counted, messages: [] };
-    const windows = await listWindows(tx, run.requestId, attempt);
-    const { usage } = fromBinary(WindowContentSchema, content);
-    return endRequest(tx, places, counted, { ...released(run, counted, windows), usage }, now);
+    if (!(await releaseWindow(tx, run.requestId, stored, claim, now))) return { value: undefined, messages: [] };
+    const running = { ...run.row, state: "running" as const, claim, windowsReleased: index + 1, progressAt: now };
+    return ending ? endRequest(tx, places, running, ending, now) : { value: running, messages: [] };
   });
   if (!row) return context.runs.drop(run.requestId);
-  run.next = index + 1;
   countReleased(row, context.clock.now());
+  run.row = row;
+  run.windows.push(stored);
+  run.digest.update(content);
   const chain = index === 0 ? { chain: chainOf(row, run.secret.salt) } : {};
   context.live.publish(run.requestId, { window: { attempt, index, content, ticket: envelope, ...chain } });
   if (final) context.moves.announce(row);
 }
 
-function released(run: Run, row: RequestRow, windows: readonly WindowRow[]): Ending {
-  const last = readEnvelope(windows.at(-1)!.envelope);
+interface Last {
+  readonly envelope: Envelope;
+  readonly content: Uint8Array;
+  readonly stored: WindowRow;
+}
+
+function released(run: Run, last: Last, policyDigest: string): Ending {
+  const windows = [...run.windows, last.stored];
   return {
     state: "released",
     code: "",
     message: "",
     stage: "door2",
-    policyDigest: decodeStatement(last.payload).predicate.policyDigest ?? "",
-    outputDigest: saltedDigest(run.secret.salt, wholeOutput(run, windows)),
-    attestations: [...run.admission, readEnvelope(row.claim!), last],
+    policyDigest,
+    outputDigest: run.digest.copy().update(last.content).digest("hex"),
+    attestations: [...run.admission, run.claim!, last.envelope],
     detail: { windows: windows.length },
     bodies: windows.map(({ content, attempt, index }) => windowBody(content, attempt, index)),
+    usage: fromBinary(WindowContentSchema, last.content).usage,
   };
-}
-
-/** The released contents, one after the other. */
-function wholeOutput({ requestId, secret }: Run, windows: readonly WindowRow[]): Uint8Array {
-  const context = { requestId, kind: "verdict" as const };
-  return Buffer.concat(
-    windows.map(({ attempt, index, content }) => open(secret, { ...context, attempt, index }, content)),
-  );
 }
 
 /** With nothing released the run is repeated, else it ends. */
