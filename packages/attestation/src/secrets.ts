@@ -1,12 +1,10 @@
 import type { KeyObject } from "node:crypto";
-import { CompactEncrypt, compactDecrypt, decodeProtectedHeader } from "jose";
+import { decodeProtectedHeader } from "jose";
 import { joinSecret, type RequestSecret, splitSecret } from "./bodies.ts";
 import { AttestationError } from "./errors.ts";
+import { decryptCompact, encryptCompact } from "./jwe.ts";
 import type { EncryptionKey } from "./trust.ts";
 
-// RFC 7518 4.6 and RFC 8037: X25519 agreement, AES key wrap of a fresh content key, AES-256-GCM.
-const ALGORITHM = "ECDH-ES+A256KW";
-const CONTENT_ENCRYPTION = "A256GCM";
 const MAX_JWE_CHARACTERS = 2_048;
 
 /** A request secret for one recipient: JWE in compact form. */
@@ -21,15 +19,12 @@ export function wrapSecret(
   secret: RequestSecret,
   recipients: readonly EncryptionKey[],
   requestId: string,
-): Promise<WrappedSecret[]> {
+): WrappedSecret[] {
   const plaintext = joinSecret(secret);
-  return Promise.all(
-    recipients.map(async ({ service, kid, publicKey }) => {
-      const header = { alg: ALGORITHM, enc: CONTENT_ENCRYPTION, kid, sallyport_request: requestId };
-      const jwe = await new CompactEncrypt(plaintext).setProtectedHeader(header).encrypt(publicKey);
-      return { service, kid, jwe };
-    }),
-  );
+  return recipients.map(({ service, kid, publicKey }) => {
+    const jwe = encryptCompact(plaintext, publicKey, { kid, sallyport_request: requestId });
+    return { service, kid, jwe };
+  });
 }
 
 /** The recipient's X25519 private key; after a rotation the former ones too, newest first. */
@@ -41,7 +36,7 @@ export async function unwrapSecret(jwe: string, keys: DecryptionKeys, requestId:
   let failure: unknown;
   for (const key of typeof keys === "function" ? keys() : [keys]) {
     try {
-      return await unwrapWith(jwe, key, requestId);
+      return unwrapWith(jwe, key, requestId);
     } catch (error) {
       failure ??= error;
     }
@@ -49,14 +44,10 @@ export async function unwrapSecret(jwe: string, keys: DecryptionKeys, requestId:
   throw failure ?? unreadable();
 }
 
-async function unwrapWith(jwe: string, privateKey: KeyObject, requestId: string): Promise<RequestSecret> {
+function unwrapWith(jwe: string, privateKey: KeyObject, requestId: string): RequestSecret {
   try {
-    const { plaintext, protectedHeader } = await compactDecrypt(jwe, privateKey, {
-      keyManagementAlgorithms: [ALGORITHM],
-      contentEncryptionAlgorithms: [CONTENT_ENCRYPTION],
-      maxDecompressedLength: 0,
-    });
-    if (protectedHeader.sallyport_request !== requestId) throw unreadable();
+    const { plaintext, header } = decryptCompact(jwe, privateKey);
+    if (header.sallyport_request !== requestId) throw unreadable();
     return splitSecret(plaintext);
   } catch (cause) {
     throw unreadable(cause);

@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import fc from "fast-check";
-import { CompactEncrypt } from "jose";
+import { CompactEncrypt, compactDecrypt } from "jose";
 import { describe, expect, test } from "vitest";
 import {
   type BodyContext,
@@ -75,7 +75,7 @@ describe("a wrapped secret", () => {
   const [worker, door2] = pairs;
 
   test("opens for each recipient and this request only", async () => {
-    const wrapped = await wrapSecret(secret, pairs, "r1");
+    const wrapped = wrapSecret(secret, pairs, "r1");
     expect(wrapped.map(({ service, kid }) => ({ service, kid }))).toEqual(
       pairs.map(({ service, kid }) => ({ service, kid })),
     );
@@ -91,6 +91,13 @@ describe("a wrapped secret", () => {
         await expect(unwrapSecret(altered, pairs[i]!.privateKey, "r1")).rejects.toThrow(unwrappable);
       }
     }
+  });
+
+  test("is a JWE that others open too", async () => {
+    const { jwe } = wrapSecret(secret, [worker!], "r1")[0]!;
+    const { plaintext, protectedHeader } = await compactDecrypt(jwe, worker!.privateKey);
+    expect(plaintext).toEqual(joinSecret(secret));
+    expect(protectedHeader).toMatchObject({ alg: "ECDH-ES+A256KW", enc: "A256GCM", kid: worker!.kid });
   });
 
   test("is refused with another algorithm, compressed, or with content that is no secret", async () => {

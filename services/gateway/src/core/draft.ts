@@ -29,7 +29,7 @@ export interface Draft {
 export async function draftRow(context: Context, draft: Draft): Promise<RequestRow> {
   const { id, identity, model, secret, verdict, now, bytes, idempotencyKey } = draft;
   const recipients = ["inference-worker", "post-moderator", "audit", "gateway"] as const;
-  const wrapped = await wrapSecret(
+  const wrapped = wrapSecret(
     secret,
     recipients.map((service) => context.trust.encryptionKey(service)),
     id,
