@@ -110,15 +110,6 @@ describe("what is given back can be used again", () => {
     expect(unsettled.length).toBeGreaterThan(0);
   }, 60_000);
 
-  test("a request that was given back because it took too long is not accepted any more", async () => {
-    const { db, gateways } = replicas;
-    const { id } = await attempt(gateways[0], { rules });
-    gateways[1].settle(id);
-    await waitFor("it to be given back", async () => (await usedOf(db))[0] === 0);
-    const { rowCount } = await db.query("SELECT 1 FROM quota_reservations WHERE request_id = $1 FOR KEY SHARE", [id]);
-    expect(rowCount).toBe(0);
-  });
-
   test("what waits for a person is charged, and takes no place among what is at work", async () => {
     const { db, gateways } = replicas;
     const { id } = await attempt(gateways[0], { rules, take: { tokens: 10, images: 0 } });
