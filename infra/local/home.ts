@@ -44,13 +44,10 @@ function sharedDir(): string | undefined {
   }
 }
 
-const OPEN_DIRS = ["postgresDir", "binDir", "compileCacheDir"];
-
-/** Makes the folders of a home, readable by their owner alone. */
-export function openHome(path: string): Home {
+/** Where everything of a home lies. Makes nothing. */
+export function homeAt(path: string, shared = resolve(path)): Home {
   const root = resolve(path);
-  const shared = sharedDir() ?? root;
-  const home: Home = {
+  return {
     root,
     binDir: join(shared, "bin"),
     compileCacheDir: join(shared, "compile-cache"),
@@ -68,6 +65,15 @@ export function openHome(path: string): Home {
     issuerDir: join(root, "issuer"),
     endpointsFile: join(root, "endpoints.json"),
   };
+}
+
+/** Folders that are not for their owner alone. */
+export const OPEN_DIRS: readonly string[] = ["postgresDir", "binDir", "compileCacheDir"];
+
+/** Makes the folders of a home, readable by their owner alone. */
+export function openHome(path: string): Home {
+  const home = homeAt(path, sharedDir());
+  const { root } = home;
   mkdirSync(root, { recursive: true, mode: 0o755 });
   // Postgres runs as another user when started by root, and must be able to walk to its folder; what else lies here is
   // closed by itself.

@@ -3,6 +3,7 @@ import { addAuditCommands } from "./commands/audit.ts";
 import { addChatCommand } from "./commands/chat.ts";
 import { addModelCommands } from "./commands/model.ts";
 import { addRequestCommands } from "./commands/request.ts";
+import { addDoctorCommand } from "./commands/doctor.ts";
 import { addReviewCommands } from "./commands/review.ts";
 import { addRotateCommand } from "./commands/rotate.ts";
 import { addStatusCommand } from "./commands/status.ts";
@@ -67,6 +68,7 @@ function createProgram(io: Io, act: Act): Command {
 
 function everyCommand(command: Command): Command[] {
   return [command, ...command.commands.flatMap(everyCommand)];
+  addDoctorCommand(program, act);
 }
 
 function report(failure: ReturnType<typeof failureOf>, json: boolean, io: Io, error: unknown): void {
