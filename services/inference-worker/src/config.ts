@@ -17,6 +17,8 @@ export function readConfig(source: Readonly<Record<string, string | undefined>>)
     maxModels: env.int("MAX_MODELS", { default: 4, min: 1, max: 64 }),
     /** Generations side by side, of each model. */
     sequences: env.int("ENGINE_SEQUENCES", { default: 2, min: 1, max: 64 }),
+    /** Generations side by side, of each model of a server in the chamber: that one does the work. */
+    remoteSequences: env.int("REMOTE_SEQUENCES", { default: 32, min: 1, max: 64 }),
     /** More than one slows small models down on shared cores. */
     threads: env.int("ENGINE_THREADS", { default: 1, min: 1, max: 256 }),
     batchTokens: env.int("ENGINE_BATCH_TOKENS", { default: 512, min: 32, max: 8_192 }),

@@ -55,8 +55,9 @@ function consume(context: Context, models: () => ModelPool, name: string): Consu
     models: models(),
     approvedModel: (digest) => manifest.get().models.some((model) => model.digest === digest),
   };
+  const isRemote = manifest.get().models.every((model) => model.name !== name || model.engine === "remote");
   return bus.consume("JOBS", ownConsumers.job(name), JobSchema, (job, meta) => runJob(run, job, meta), {
-    concurrency: config.sequences,
+    concurrency: isRemote ? config.remoteSequences : config.sequences,
     create: true,
   });
 }

@@ -23,6 +23,7 @@ import type { ModelPool } from "../models/model-pool.ts";
 import { type AdmissionContext, type Admitted as AdmittedJob, admitJob } from "../runs/admission.ts";
 import { RunOutput } from "../runs/run-output.ts";
 import type { Run, RunRegistry } from "../runs/run-registry.ts";
+import { WindowSender } from "../runs/window-sender.ts";
 
 export interface RunJobContext extends AdmissionContext {
   bus: Pick<Bus, "publish">;
@@ -83,7 +84,13 @@ async function execute(
   const sampling = toSampling(admitted.content.parameters, context.sampling, randomSeed(context.ids));
   const turns = toTurns(admitted.content, context.guardPrompt);
   const engine = context.models.engineFor(job.model, job.modelDigest);
-  await output.start(claimOf(context, job, admitted, output.runId, sampling), run.signal);
+  // While the start is on its way the engine begins; its windows wait for it.
+  const begun = output.start(claimOf(context, job, admitted, output.runId, sampling), run.signal);
+  const sender = new WindowSender(begun, async (window) => {
+    await confirmApproval(context, run);
+    await output.window(admitted.secret, window, run.signal);
+    countWindow();
+  });
   const attributes = {
     "gen_ai.operation.name": "chat",
     "gen_ai.provider.name": admitted.engine,
@@ -94,31 +101,28 @@ async function execute(
     "sallyport.model.digest": job.modelDigest,
     "sallyport.attempt": job.attempt,
   };
-  return await withSpan(`chat ${job.model}`, { kind: "client", attributes }, () =>
-    speak(context, run, output, admitted.secret, engine.generate({ turns, sampling }, run.signal)),
-  );
+  try {
+    const chunks = engine.generate({ turns, sampling }, run.signal);
+    const speaking = () => speak(context.windowTokens, sender, chunks);
+    return await withSpan(`chat ${job.model}`, { kind: "client", attributes }, speaking);
+  } finally {
+    // What is said next, if anything, is said after it.
+    await sender.stop();
+  }
 }
 
-async function speak(
-  context: RunJobContext,
-  run: Run,
-  output: RunOutput,
-  secret: Admitted["secret"],
-  chunks: AsyncIterable<Chunk>,
-): Promise<number> {
+/** Returns once everything is sent. */
+async function speak(maxTokens: number, sender: WindowSender, chunks: AsyncIterable<Chunk>): Promise<number> {
   const startedAt = performance.now();
-  const cutter = new WindowCutter({ maxTokens: context.windowTokens });
+  const cutter = new WindowCutter({ maxTokens });
   let tokens = 0;
   for await (const chunk of chunks) {
     if (tokens === 0 && chunk.tokens > 0) countFirstToken(performance.now() - startedAt);
     tokens += chunk.tokens;
-    for (const window of cutter.push(chunk)) {
-      await confirmApproval(context, run);
-      await output.window(secret, window, run.signal);
-      countWindow();
-    }
+    for (const window of cutter.push(chunk)) await sender.push(window);
     describeEnd(chunk);
   }
+  await sender.end();
   return tokens;
 }
 

@@ -1,0 +1,93 @@
+import { expect, test } from "vitest";
+import type { WindowText } from "../domain/window-cutter.ts";
+import { WindowSender } from "./window-sender.ts";
+
+/** A bus whose every acknowledgement is given by hand. */
+function slowBus() {
+  const sent: WindowText[] = [];
+  const acks: PromiseWithResolvers<void>[] = [];
+  const send = (window: WindowText) => {
+    sent.push(window);
+    acks.push(Promise.withResolvers<void>());
+    return acks.at(-1)!.promise;
+  };
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  return { sent, acks, send, turn };
+}
+
+test("windows that a slow bus keeps waiting go out together, whole, in order, the end last", async () => {
+  const { sent, acks, send, turn } = slowBus();
+  const begun = Promise.withResolvers<void>();
+  const sender = new WindowSender(begun.promise, send);
+  await sender.push({ text: "One. " });
+  await sender.push({ text: "Two. " });
+  expect(sent).toEqual([]);
+  begun.resolve();
+  await turn();
+  expect(sent).toEqual([{ text: "One. Two. " }]);
+  await sender.push({ text: "Three. " });
+  await sender.push({ text: "", finishReason: "stop", usage: { promptTokens: 1, completionTokens: 6 } });
+  acks[0]!.resolve();
+  await turn();
+  expect(sent[1]).toEqual({ text: "Three. ", finishReason: "stop", usage: { promptTokens: 1, completionTokens: 6 } });
+  acks[1]!.resolve();
+  await sender.end();
+  expect(sent).toHaveLength(2);
+});
+
+test("a window that a quick bus takes at once goes out by itself", async () => {
+  const sent: string[] = [];
+  const sender = new WindowSender(Promise.resolve(), async ({ text }) => void sent.push(text));
+  for (const text of ["One. ", "Two. "]) {
+    await sender.push({ text });
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await sender.end();
+  expect(sent).toEqual(["One. ", "Two. "]);
+});
+
+test("the engine waits when more is waiting than may", async () => {
+  const { sent, acks, send, turn } = slowBus();
+  const sender = new WindowSender(Promise.resolve(), send);
+  await sender.push({ text: "a" });
+  await turn();
+  let hasRoom = false;
+  const pushed = sender.push({ text: "b".repeat(10_000) }).then(() => (hasRoom = true));
+  await turn();
+  expect(hasRoom).toBe(false);
+  acks[0]!.resolve();
+  await turn();
+  expect(sent).toHaveLength(2);
+  acks[1]!.resolve();
+  await pushed;
+});
+
+test("after a failure nothing is sent any more, and the run hears of it", async () => {
+  const { sent, acks, send, turn } = slowBus();
+  const sender = new WindowSender(Promise.resolve(), send);
+  await sender.push({ text: "a" });
+  await turn();
+  await sender.push({ text: "b" });
+  acks[0]!.reject(new Error("bus away"));
+  await expect(sender.end()).rejects.toThrow("bus away");
+  await expect(sender.push({ text: "c" })).rejects.toThrow("bus away");
+  expect(sent).toHaveLength(1);
+
+  const unbegun = new WindowSender(Promise.reject(new Error("no start")), send);
+  await expect(unbegun.end()).rejects.toThrow("no start");
+});
+
+test("stopping waits for what is on its way, and drops the rest", async () => {
+  const { sent, acks, send, turn } = slowBus();
+  const sender = new WindowSender(Promise.resolve(), send);
+  await sender.push({ text: "a" });
+  await turn();
+  await sender.push({ text: "b" });
+  let stopped = false;
+  const stopping = sender.stop().then(() => (stopped = true));
+  await turn();
+  expect(stopped).toBe(false);
+  acks[0]!.resolve();
+  await stopping;
+  expect(sent).toHaveLength(1);
+});
