@@ -31,6 +31,7 @@ const families = [
   { subject: subjects.dead("JOBS", "probe"), what: "publish DEAD" },
   { subject: subjects.control("probe"), what: "publish control" },
   { subject: subjects.confirm("gateway"), what: "publish confirm" },
+  { subject: subjects.telemetry("inference-worker"), what: "publish telemetry" },
   { subject: "$KV.policy.active", what: "put KV policy" },
   { subject: "$KV.models.manifest", what: "put KV models" },
   { subject: "$KV.switches.active", what: "put KV switches" },
@@ -43,6 +44,11 @@ const writes = services.flatMap((service) =>
 describe("a service writes what the table says, and nothing else", () => {
   test.each(writes)("$service to $subject: $expected", async ({ service, subject, expected }) => {
     expect(await as(service).publish(subject, "probe")).toBe(expected);
+  });
+
+  test.each(services)("%s tells telemetry in no other service's name", async (service) => {
+    for (const other of services.filter((name) => name !== service))
+      expect(await as(service).publish(subjects.telemetry(other), "probe")).toBe("refused");
   });
 
   const names = services.flatMap((service) => services.map((producer) => ({ service, producer })));

@@ -1,6 +1,7 @@
-import { AppError, asAppError, type Clock, type Db, type Logger } from "@sallyport/runtime";
+import { AppError, asAppError, type Clock, type Db, type Logger, outOfScope } from "@sallyport/runtime";
 import { appendBatch, type Item, type Outcome, type Writer } from "./append-batch.ts";
 import type { Head } from "./db/log.ts";
+import { countAppend } from "./metrics.ts";
 
 /** Items that share one transaction and one signed head. */
 export const maxBatchItems = 256;
@@ -15,6 +16,8 @@ export interface Appender {
    * in the order in which they were submitted.
    */
   submit(item: Item | Promise<Item>): Promise<Outcome>;
+  /** Items that have not begun. */
+  readonly waiting: number;
   /** Stops taking items and resolves when those that wait are done. */
   close(): Promise<void>;
 }
@@ -66,10 +69,12 @@ export function createAppender({ db, writer, clock, log, onHead }: AppenderOptio
 
   async function append(ready: readonly { waiting: Waiting; item: Item }[]): Promise<void> {
     const items = ready.map(({ item }) => item);
+    const startedAt = performance.now();
     const { outcomes, head, twiceEnded } = await db.transaction((tx) =>
       appendBatch(tx, items, writer, clock.now(), signed),
     );
     signed = head;
+    countAppend(startedAt, items.length);
     for (const requestId of twiceEnded) log.error({ requestId }, "a request has two terminal records");
     onHead(head);
     for (const [i, { waiting }] of ready.entries()) waiting.resolve(outcomes[i]!);
@@ -81,8 +86,12 @@ export function createAppender({ db, writer, clock, log, onHead }: AppenderOptio
       if (queue.length >= maxQueuedItems)
         return Promise.reject(new AppError("UNAVAILABLE", "the log is busy; try again"));
       const outcome = new Promise<Outcome>((resolve, reject) => queue.push({ item, resolve, reject }));
-      running ??= run();
+      // For all that wait, not for the one that began it.
+      running ??= outOfScope(run);
       return outcome;
+    },
+    get waiting() {
+      return queue.length;
     },
     async close() {
       isClosed = true;

@@ -4,7 +4,7 @@ import { type MessageMeta, type Readiness, startHealth } from "@sallyport/runtim
 import type { Context } from "./context.ts";
 import { watchGaps } from "./gaps.ts";
 import { logEvent } from "./handlers/log-event.ts";
-import { auditMetrics } from "./metrics.ts";
+import { countLag, observeLog } from "./metrics.ts";
 import { serveAuditors, serveFiles, serveNeighbours } from "./servers.ts";
 import { startVaultRotation } from "./vault-rotation.ts";
 
@@ -21,15 +21,18 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   stack.use(startVaultRotation(context));
   stack.defer(() => appender.close());
   const [consumer] = streams.AUDIT.consumers;
-  const handle = (event: AuditEvent, { subject }: MessageMeta) => logEvent(context, event, subject);
+  const handle = async (event: AuditEvent, { subject, timestampMs }: MessageMeta) => {
+    await logEvent(context, event, subject);
+    countLag(event.producer, timestampMs, context.clock.now());
+  };
   stack.use(bus.consume("AUDIT", consumer, AuditEventSchema, handle, { concurrency }));
   const watching = watchGaps(context);
   stack.defer(() => watching);
-  const health = { ready: () => readiness(context), metrics: () => auditMetrics(context) };
+  stack.use(observeLog(context));
   stack.use(await serveAuditors(context));
   stack.use(await serveNeighbours(context));
   stack.use(await serveFiles(context));
-  stack.use(await startHealth(config.healthAddress, health));
+  stack.use(await startHealth(config.healthAddress, { ready: () => readiness(context) }));
   log.info({ grpc: config.grpcAddress, http: config.httpAddress, origin: config.logOrigin }, "listening");
   signal.throwIfAborted();
   return stack.move();

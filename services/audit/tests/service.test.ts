@@ -142,7 +142,8 @@ describe("the service", () => {
 
   it("counts what it has logged", async () => {
     const { size } = openCheckpoint(await (await files("checkpoint")).text(), trust);
-    expect(await (await health("metrics")).text()).toContain(`\nsallyport_audit_log_records ${size}\n`);
+    const shown = async () => (await (await health("metrics")).text()).includes(`\nsallyport_log_size ${size}\n`);
+    await waitFor("the log's size among the metrics", shown);
   });
 
   it("does not start with a key that the trust bundle does not appoint", async () => {

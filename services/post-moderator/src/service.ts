@@ -3,7 +3,7 @@ import { allowedCallers } from "@sallyport/proto/calls";
 import { ControlMessageSchema, WindowMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { PostModerationService } from "@sallyport/proto/sallyport/moderation/v1/moderation";
 import { coreSubjects, streams } from "@sallyport/proto/subjects";
-import { type Readiness, serve, startHealth } from "@sallyport/runtime";
+import { observeValue, type Readiness, serve, startHealth } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 import { countersign } from "./handlers/countersign.ts";
 import { reviewWindow } from "./handlers/review-window.ts";
@@ -14,6 +14,7 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   stack.use(bus);
   stack.use(policy);
   stack.use(models);
+  stack.use(observeValue("sallyport_runs_under_review", "Runs whose windows door 2 is reading.", () => runs.size));
   // One request's windows are judged in order; different requests side by side.
   const inOrder = { concurrency: config.concurrency, orderedBy: (subject: string) => subject };
   const partitions = streams.WINDOWS.consumers.map((consumer) =>

@@ -40,6 +40,10 @@ const readWithinMs = 1_000;
 const valueForm = /^[\w.:/*=-]{0,80}$/;
 const other = "other";
 
+const unread = counter("sallyport_readings_failed_total", "Readings that failed or were late, and so were left out.", [
+  "metric",
+]);
+
 /** The registry itself, for what feeds it by its own means. */
 export const metricsRegistry = registry;
 
@@ -111,7 +115,10 @@ export function observe<const Name extends string = never>(
     return { set: (labels: Labels<Name>, value: number) => made.set(bounded(labels), value) };
   });
   const fill = async () => {
-    const readings = await within(readWithinMs, async () => read()).catch(() => []);
+    const readings = await within(readWithinMs, async () => read()).catch(() => {
+      unread.inc({ metric: name });
+      return [];
+    });
     for (const { labels, value } of readings) if (!Number.isNaN(value)) metric.set(labels, value);
   };
   readers.get(name)?.add(fill);

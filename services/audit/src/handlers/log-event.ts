@@ -1,8 +1,9 @@
 import type { AuditEvent } from "@sallyport/proto/sallyport/audit/v1/audit";
-import { AppError, asAppError, backoff, type Confirmer, delay } from "@sallyport/runtime";
+import { AppError, asAppError, backoff, type Confirmer, delay, describeSpan, withSpan } from "@sallyport/runtime";
 import type { Item, Outcome } from "../append-batch.ts";
 import type { Appender } from "../appender.ts";
 import { type LogEvent, messageIdOf, readEvent } from "../domain/event.ts";
+import { countRecord } from "../metrics.ts";
 import type { Vault } from "../vault.ts";
 
 export interface LogEventContext {
@@ -28,7 +29,12 @@ export async function logEvent(context: LogEventContext, message: AuditEvent, su
   const item = reading.ok
     ? eventItem(context.vault, reading.event)
     : { kind: "poison" as const, place, reason: reading.reason, bytes: message.record };
-  const outcome = await append(context, item);
+  const outcome = await withSpan("append", {}, async () => {
+    const done = await append(context, item);
+    describeSpan({ "sallyport.log.index": done.index });
+    return done;
+  });
+  countRecord(outcome.status);
   context.confirmer.confirm(place.producer, messageIdOf(place));
   if (outcome.status === "rejected") throw poison(outcome.reason ?? "REJECTED");
 }

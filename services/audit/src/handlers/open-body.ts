@@ -1,7 +1,8 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { BodyKind, type OpenBodyRequest } from "@sallyport/proto/sallyport/audit/v1/audit";
-import { AppError, type Clock, type Db } from "@sallyport/runtime";
+import { AppError, asAppError, type Clock, type Db } from "@sallyport/runtime";
 import type { Appender } from "../appender.ts";
+import { countOpened } from "../metrics.ts";
 import type { Vault } from "../vault.ts";
 
 /** Governance leases for ten minutes; a lease that claims much more is none. */
@@ -21,9 +22,13 @@ export async function openBody({ db, vault, appender, clock }: OpenBodyContext, 
   const { requestId, reviewer, leaseId } = request;
   const kind = kindOf(request);
   const leaseExpiresAt = leaseEnd(request, clock.now());
-  const body = await vault.open(db, requestId, kind);
+  const body = await vault.open(db, requestId, kind).catch((error: unknown) => {
+    countOpened(asAppError(error).reason);
+    throw error;
+  });
   const detail = { kind, lease: leaseId, leaseExpiresAt: leaseExpiresAt.toISOString() };
   await appender.submit({ kind: "own", facts: { event: "vault.opened", requestId, reviewer, detail } });
+  countOpened("OK");
   return { body };
 }
 

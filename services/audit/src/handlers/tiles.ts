@@ -3,7 +3,15 @@
  * about any request and are open; entry bundles are the records, and need an auditor's bearer token.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { AppError, asAppError, type Db, type Logger, toHttpStatus } from "@sallyport/runtime";
+import {
+  AppError,
+  asAppError,
+  type Db,
+  type Logger,
+  runInScope,
+  startHttpCall,
+  toHttpStatus,
+} from "@sallyport/runtime";
 import {
   checkpointPath,
   encodeEntryBundle,
@@ -35,11 +43,15 @@ interface Answer {
 
 /** Answers one request. Never rejects. */
 export async function serveTiles(context: TilesContext, request: IncomingMessage, response: ServerResponse) {
+  const call = startHttpCall(request.method ?? "", routeOf(request.url), undefined);
+  let failure: unknown;
+  response.once("close", () => call.end(response.writableFinished ? response.statusCode : 499, failure));
   try {
-    const { type, cache, body } = await answer(context, request);
+    const { type, cache, body } = await runInScope(call.scope, () => answer(context, request));
     response.writeHead(200, { "content-type": type, "cache-control": cache, "x-content-type-options": "nosniff" });
     response.end(request.method === "HEAD" ? undefined : body);
   } catch (error) {
+    failure = error;
     const { message, code } = asAppError(error);
     const status = toHttpStatus(error);
     if (status >= 500) context.log.error({ err: error, path: request.url?.slice(0, maxPathLength) }, "tile not served");
@@ -47,6 +59,13 @@ export async function serveTiles(context: TilesContext, request: IncomingMessage
     response.writeHead(status, code === "UNAUTHENTICATED" ? { ...headers, "www-authenticate": "Bearer" } : headers);
     response.end(`${message}\n`);
   }
+}
+
+/** Of a path only its kind: there are as many tiles as the log is long. */
+function routeOf(url = ""): string {
+  if (url === `/${checkpointPath}`) return `/${checkpointPath}`;
+  const [, level] = /^\/tile\/([^/]+)\//.exec(url) ?? [];
+  return level === undefined ? "none" : level === "entries" ? "/tile/entries" : "/tile/hashes";
 }
 
 async function answer(context: TilesContext, { method, url, headers }: IncomingMessage): Promise<Answer> {

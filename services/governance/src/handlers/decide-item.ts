@@ -4,7 +4,7 @@ import { EnvelopeSchema } from "@sallyport/proto/sallyport/attestation/v1/attest
 import { ReviewDecisionMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { type DecideItemRequest, ReviewDecision } from "@sallyport/proto/sallyport/governance/v1/review";
 import { subjects } from "@sallyport/proto/subjects";
-import { AppError, type CallerIdentity, type OutboxMessage } from "@sallyport/runtime";
+import { AppError, type CallerIdentity, countDecision, type OutboxMessage } from "@sallyport/runtime";
 import { personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
 import { closeItem, insertDecision, passOn } from "../db/items.ts";
@@ -50,6 +50,7 @@ export async function decideItem(
   const decided = awaitsSecond(item, outcome)
     ? await allowFirst(context, item, word)
     : await close(context, item, word, signal);
+  countDecision("review", { decision: outcome, findings: item.findings });
   return { item: itemView(decided, now) };
 }
 

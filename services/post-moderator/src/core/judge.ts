@@ -2,7 +2,7 @@
 import { type Finding, roundScore } from "@sallyport/attestation";
 import { type Edit, type JudgeInput, type Judgement, judge, type PolicyEngine, PolicyError } from "@sallyport/policy";
 import type { Job } from "@sallyport/proto/sallyport/bus/v1/bus";
-import { AppError } from "@sallyport/runtime";
+import { AppError, judging } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 
 export interface JudgedOutput {
@@ -22,14 +22,16 @@ export const maxFindings = 64;
 export function judgeOutput({ policy }: Context, job: Job, text: string, reviewFrom: number): JudgedOutput {
   const { tenant = job.tenant, subject = "", groups = [] } = job.identity ?? {};
   const engine = policy.get();
-  const judged = decided(engine, {
-    stage: "door2",
-    modality: "text",
-    operation: "chat",
-    identity: { tenant, subject, groups },
-    model: { name: job.model, tier: job.modelTier },
-    parts: [{ text, trust: "model", reviewFrom }],
-  });
+  const judged = judging("door2", () =>
+    decided(engine, {
+      stage: "door2",
+      modality: "text",
+      operation: "chat",
+      identity: { tenant, subject, groups },
+      model: { name: job.model, tier: job.modelTier },
+      parts: [{ text, trust: "model", reviewFrom }],
+    }),
+  );
   const findings = judged.findings.slice(0, maxFindings).map(({ code, category, score, hardStop, layer }) => ({
     ...{ code, category, hardStop, layer },
     score: roundScore(score),

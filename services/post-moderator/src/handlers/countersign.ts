@@ -12,7 +12,7 @@ import {
   verifyLink,
 } from "@sallyport/attestation";
 import type { CountersignRequest } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { AppError } from "@sallyport/runtime";
+import { AppError, countDecision } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 
 const countersignTtlMs = 24 * 3_600_000;
@@ -22,6 +22,7 @@ export async function countersign(context: Context, { requestId, hold, review }:
     throw new AppError("INVALID_ARGUMENT", "hold and review are both needed", { reason: "INVALID_FIELD" });
   const held = verify(context, requestId, hold, review);
   const { predicate } = held;
+  countDecision("countersign", { decision: "allow", findings: [] });
   const now = context.clock.now();
   const statement = createStatement(subjectOf(held), {
     requestId,

@@ -3,7 +3,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { saltedDigest } from "@sallyport/attestation";
 import { type ChatContent, ChatContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { Decision, type JudgeRequestRequest } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { AppError } from "@sallyport/runtime";
+import { AppError, judging } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { decided } from "../domain/decided.ts";
 import { judgeContent } from "../domain/judge-content.ts";
@@ -27,7 +27,7 @@ export async function judgeRequest(context: Context, request: JudgeRequestReques
   }
   const content = decode(bytes);
   const model = { name: content.model, tier: modelTier };
-  const judged = decided(() => judgeContent(policy.get(), content, { identity, model }));
+  const judged = judging("door1", () => decided(() => judgeContent(policy.get(), content, { identity, model })));
   const admitted = judged.sanitised ? toBinary(ChatContentSchema, judged.sanitised) : bytes;
   const envelope = signAdmission(signer, judged, {
     ...{ requestId, tenant: identity.tenant, modelDigest },

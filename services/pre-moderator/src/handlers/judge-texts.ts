@@ -1,7 +1,7 @@
 /** JudgeTexts: free-standing texts, each judged by itself. Nothing is signed and nothing admitted. */
 import { judge } from "@sallyport/policy";
 import { type JudgeTextsRequest, TextModality } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { AppError } from "@sallyport/runtime";
+import { AppError, judging } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { decided } from "../domain/decided.ts";
 import { toFindings } from "../domain/judge-content.ts";
@@ -30,7 +30,7 @@ export async function judgeTexts(context: Context, { identity, texts, modality }
       operation: "moderate",
       ...{ identity, model, parts: [{ text, trust: "caller" as const }] },
     };
-    const judged = decided(() => judge(engine, input));
+    const judged = judging("door1", () => decided(() => judge(engine, input)));
     return { decision: wireDecisions[judged.decision], findings: toFindings(judged), scores: judged.scores };
   });
   return { judgements, policyDigest: engine.digest };
