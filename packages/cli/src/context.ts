@@ -25,6 +25,8 @@ export interface Endpoints {
   ca: string;
   trustBundle: string;
   trustRoot: string;
+  nats: string;
+  issuer: string;
   health: Record<string, string>;
 }
 
@@ -79,6 +81,11 @@ export class Context {
   /** A path of `endpoints.json` may be relative to the home. */
   file(path: string): string {
     return resolve(this.home, path);
+  }
+
+  /** --timeout, or less. */
+  waitMs(atMost: number): number {
+    return Math.min(this.#options.timeout * 1_000, atMost);
   }
 
   /** Runs `use` with a client of `service` on `server`, and closes it. */

@@ -22,8 +22,36 @@ export function digest(text: string): string {
 }
 
 export function identifier(text: string): string {
-  if (!/^[A-Za-z0-9_.-]{1,128}$/.test(text)) throw new InvalidArgumentError("It must be a request's id.");
+  if (!/^[A-Za-z0-9_.-]{1,128}$/.test(text)) throw new InvalidArgumentError("It must be an id.");
   return text;
+}
+
+/** Seconds. */
+export function duration(text: string): number {
+  const [, count, unit] = /^(\d{1,9})(s|m|h|d)$/.exec(text) ?? [];
+  const seconds = Number(count) * { s: 1, m: 60, h: 3_600, d: 86_400 }[(unit ?? "s") as "s" | "m" | "h" | "d"];
+  if (unit === undefined || seconds < 1)
+    throw new InvalidArgumentError("It must be a time such as 90s, 30m, 12h or 7d.");
+  return seconds;
+}
+
+export function name(text: string): string {
+  if (text === "" || text.length > 1_024 || /[\p{C}\p{Zl}\p{Zp}]/u.test(text)) {
+    throw new InvalidArgumentError("It must be a name of printable characters.");
+  }
+  return text;
+}
+
+export function tenantName(text: string): string {
+  if (!/^[a-z0-9][a-z0-9-]{0,63}$/.test(text)) {
+    throw new InvalidArgumentError("A tenant is 1 to 64 of a-z, 0-9 and -, not beginning with -.");
+  }
+  return text;
+}
+
+/** For an option that may be repeated. */
+export function collect(text: string, before: readonly string[]): string[] {
+  return [...before, name(text)];
 }
 
 export function instant(text: string): Date {

@@ -1,13 +1,17 @@
 import { Command, Option } from "commander";
 import { addAuditCommands } from "./commands/audit.ts";
+import { addBreakGlassCommands } from "./commands/break-glass.ts";
+import { addCertificateCommands } from "./commands/certificate.ts";
 import { addChatCommand } from "./commands/chat.ts";
+import { addDoctorCommand } from "./commands/doctor.ts";
 import { addModelCommands } from "./commands/model.ts";
 import { addRequestCommands } from "./commands/request.ts";
-import { addDoctorCommand } from "./commands/doctor.ts";
 import { addReviewCommands } from "./commands/review.ts";
 import { addRotateCommand } from "./commands/rotate.ts";
 import { addStatusCommand } from "./commands/status.ts";
+import { addSwitchCommands } from "./commands/switch.ts";
 import { addTicketCommands } from "./commands/ticket.ts";
+import { addTokenCommands } from "./commands/token.ts";
 import { Context, type GlobalOptions } from "./context.ts";
 import { type ExitCode, failureOf } from "./exit-codes.ts";
 import { type Io, plain } from "./io.ts";
@@ -58,8 +62,13 @@ function createProgram(io: Io, act: Act): Command {
   addReviewCommands(program, act);
   addAuditCommands(program, act);
   addTicketCommands(program, act);
+  addSwitchCommands(program, act);
+  addBreakGlassCommands(program, act);
+  addTokenCommands(program, act);
+  addCertificateCommands(program, act);
   addRotateCommand(program, act);
   addStatusCommand(program, act);
+  addDoctorCommand(program, act);
   for (const command of everyCommand(program)) {
     command.exitOverride().configureOutput({ writeOut: (text) => io.out(text), writeErr: (text) => io.err(text) });
   }
@@ -68,7 +77,6 @@ function createProgram(io: Io, act: Act): Command {
 
 function everyCommand(command: Command): Command[] {
   return [command, ...command.commands.flatMap(everyCommand)];
-  addDoctorCommand(program, act);
 }
 
 function report(failure: ReturnType<typeof failureOf>, json: boolean, io: Io, error: unknown): void {
