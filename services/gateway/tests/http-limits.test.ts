@@ -93,6 +93,7 @@ const cases: [string, string, { status: number; code: string }][] = [
     get("connection: upgrade\r\nupgrade: websocket\r\n"),
     { status: 401, code: "token_missing" },
   ],
+  ["rubbish behind a request", `${get("")}rubbish`, { status: 400, code: "request_malformed" }],
   ["no token", get(""), { status: 401, code: "token_missing" }],
 ];
 

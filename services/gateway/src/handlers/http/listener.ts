@@ -57,22 +57,23 @@ function refuseInShape(server: Server): void {
 }
 
 function clientErrors(server: Server): HttpListener["onClientError"] {
-  const busy = answering(server);
+  const begun = answers(server);
   return (error, socket) => {
     // In the midst of an answer another one would be taken for a part of it.
-    if (error.code === "ECONNRESET" || !socket.writable || busy.has(socket)) socket.destroy();
+    if (error.code === "ECONNRESET" || !socket.writable || begun(socket)) socket.destroy();
     else refuse(socket, unreadable(error));
   };
 }
 
-/** Sockets that have a request unanswered. */
-function answering(server: Server): WeakSet<Duplex> {
-  const busy = new WeakSet<Duplex>();
+/** Whether anything of an answer that is not over has gone out on a connection. */
+function answers(server: Server): (socket: Duplex) => boolean {
+  const open = new WeakMap<Duplex, Set<ServerResponse>>();
   server.on("request", ({ socket }: IncomingMessage, response: ServerResponse) => {
-    busy.add(socket);
-    response.on("close", () => busy.delete(socket));
+    const own = open.get(socket) ?? new Set();
+    open.set(socket, own.add(response));
+    response.on("close", () => own.delete(response));
   });
-  return busy;
+  return (socket) => [...(open.get(socket) ?? [])].some(({ headersSent }) => headersSent);
 }
 
 /** Faults of Node's HTTP parser (llhttp) and of its timers. */
