@@ -192,7 +192,7 @@ test("a server with another service's certificate gets no token", async () => {
 test("status shows who is not ready and why, and is exit code 6", async () => {
   const { exitCode, out } = await sallyport(home, "status");
   expect(exitCode).toBe(6);
-  expect(out).toMatch(/gateway +ready\n/);
-  expect(out).toMatch(/audit +not ready +bus: away\n/);
+  expect(out).toMatch(/gateway +ready +\d+\.\d+\.\d+ +\d+ MiB\n/);
+  expect(out).toMatch(/audit +not ready .*bus: away\n/);
   expect(out).toMatch(/nobody +unreachable/);
 });

@@ -3,48 +3,35 @@ import type { Context } from "../context.ts";
 import { table } from "../describe.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Act } from "../program.ts";
-
-const probeTimeoutMs = 2_000;
-const maxBodyBytes = 64 * 1024;
-
-interface ServiceStatus {
-  service: string;
-  state: "ready" | "not ready" | "unreachable";
-  /** Checks that are not ok. */
-  faults: Record<string, string>;
-}
+import { type Asked, askAll } from "../status/asked.ts";
+import { describeStatus } from "../status/describe.ts";
+import { factsOf } from "../status/facts.ts";
+import { probe, type ServiceStatus } from "../status/services.ts";
 
 export function addStatusCommand(program: Command, act: Act): void {
-  act(program.command("status").description("whether every service is ready (exit code 6 if not)"), showStatus);
+  const command = program
+    .command("status")
+    .description("health, queues, lags, log, versions, digests and switches (exit code 6 if a service is not ready)");
+  act(command, showStatus);
 }
 
 async function showStatus(context: Context): Promise<void> {
   const { health } = context.endpoints();
-  const statuses = await Promise.all(Object.entries(health).map(([service, url]) => probe(service, url)));
-  if (statuses.some(({ state }) => state !== "ready")) context.exitCode = exitCodes.unavailable;
-  context.print({ ready: context.exitCode === exitCodes.done, services: statuses }, () =>
-    table([["SERVICE", "STATE", "WHY"], ...statuses.map(rowOf)]),
-  );
+  const probing = Promise.all(Object.entries(health).map(([service, url]) => probe(service, url)));
+  const [probed, { unknown, ...asked }] = await Promise.all([probing, askAll(context)]);
+  const services = probed.map(({ status }) => status);
+  const ready = services.every(({ state }) => state === "ready");
+  if (!ready) context.exitCode = exitCodes.unavailable;
+  const facts = factsOf(probed);
+  context.print({ ready, services, ...facts, ...asked, unknown }, () => [
+    ...table([["SERVICE", "STATE", "VERSION", "MEMORY", "WHY"], ...services.map(rowOf)]),
+    "",
+    ...describeStatus(facts, { ...asked, unknown } satisfies Asked),
+  ]);
 }
 
-function rowOf({ service, state, faults }: ServiceStatus): string[] {
-  return [
-    service,
-    state,
-    Object.entries(faults)
-      .map(([name, fault]) => `${name}: ${fault}`)
-      .join("; "),
-  ];
-}
-
-async function probe(service: string, url: string): Promise<ServiceStatus> {
-  try {
-    const response = await fetch(new URL("/readyz", url), { signal: AbortSignal.timeout(probeTimeoutMs) });
-    const body = (await response.text()).slice(0, maxBodyBytes);
-    const { ready, checks = {} } = JSON.parse(body) as { ready?: boolean; checks?: Record<string, string> };
-    const state = response.ok && ready === true ? "ready" : "not ready";
-    return { service, state, faults: Object.fromEntries(Object.entries(checks).filter(([, value]) => value !== "ok")) };
-  } catch {
-    return { service, state: "unreachable", faults: {} };
-  }
+function rowOf({ service, state, version, memoryBytes, faults }: ServiceStatus): string[] {
+  const memory = memoryBytes === undefined ? "" : `${Math.round(memoryBytes / 1024 / 1024)} MiB`;
+  const why = Object.entries(faults).map(([name, fault]) => `${name}: ${fault}`);
+  return [service, state, version ?? "", memory, why.join("; ")];
 }
