@@ -194,6 +194,7 @@ describe("windows", () => {
     expect(await usedOf(db)).toHaveLength(7);
     gateways[0].settle(id);
     await waitFor("it to be settled", async () => (await usedOf(db))[6] === 0);
+    await age("5 days");
     await clearCounters(db, 100);
     expect((await db.query("SELECT 1 FROM quota_counters")).rowCount).toBe(0);
     expect(await tries(1)).toEqual({ granted: 1 });

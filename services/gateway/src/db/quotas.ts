@@ -24,47 +24,76 @@ export interface Decision {
   readonly counted: readonly Counted[];
 }
 
-/** The attempts' decisions, in order. What is settled comes first. Both may be named again: what was done already stays so. */
+/** The attempts' decisions, in order. What is settled comes first, and may have been settled before. */
 export async function quotaBatch(
   db: Db,
   settlements: readonly Settlement[],
   attempts: readonly Attempt[],
 ): Promise<Decision[]> {
-  const counters = [
-    ...new Map(attempts.flatMap((attempt) => attempt.counters.map((each) => [each.key, each]))).values(),
-  ];
+  const byKey = new Map(attempts.flatMap((attempt) => attempt.counters.map((each) => [each.key, each])));
+  const counters = [...byKey.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+  const keys = counters.map(({ key }) => Buffer.from(key, "hex"));
   const places = new Map(counters.map(({ key }, position) => [key, position + 1]));
   const first = [1];
   for (const attempt of attempts) first.push(first.at(-1)! + attempt.counters.length);
-  // Not a SELECT: it is never sent twice by itself, since it may have happened when its answer is lost.
-  const { rows } = await db.query<{ p_result: { now: number; used: number[]; refused: number[] } }>(
-    "CALL quota_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL)",
-    [
-      settlements.map(({ id }) => id),
-      settlements.map(({ keep }) => keep),
-      counters.map(({ key }) => Buffer.from(key, "hex")),
-      counters.flatMap(({ row }) => row),
-      attempts.map(({ id }) => id),
-      attempts.map(({ take }) => take.tokens),
-      attempts.map(({ take }) => take.images),
-      first,
-      attempts.flatMap((attempt) => attempt.counters.map(({ key }) => places.get(key)!)),
-    ],
-  );
-  const { now, used, refused } = rows[0]!.p_result;
-  const width = quotaMeters.length;
-  return attempts.map((attempt, position): Decision => {
-    const code = refused[position]!;
-    const meter = quotaMeters[(code % 8) - 1];
-    return {
-      now: new Date(now),
-      refused: counters[Math.floor(code / 8) - 1]?.limits.find((limit) => limit.meter === meter),
-      counted: attempt.counters.map(({ key, limits }) => {
-        const end = places.get(key)! * width;
-        return { limits, used: used.slice(end - width, end) };
-      }),
-    };
+  const values = [
+    settlements.map(({ id }) => id),
+    settlements.map(({ keep }) => keep),
+    keys,
+    counters.flatMap(({ row }) => row),
+    attempts.map(({ id }) => id),
+    attempts.map(({ take }) => take.tokens),
+    attempts.map(({ take }) => take.images),
+    first,
+    attempts.flatMap((attempt) => attempt.counters.map(({ key }) => places.get(key)!)),
+  ];
+  const counted = await call(db, values).catch(async (error: unknown) => {
+    if (!isMissing(error)) throw error;
+    // Sorted, in a transaction of its own: nobody waits for another in a circle.
+    const insert = "INSERT INTO quota_counters (key) SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING";
+    await db.query(insert, [keys]);
+    return await call(db, values);
   });
+  return attempts.map((attempt, position) =>
+    decisionOf(attempt, counted.refused[position]!, counters, places, counted),
+  );
+}
+
+interface Counters {
+  now: number;
+  refused: number[];
+  used: number[];
+  slots: number[];
+}
+
+/** Not a SELECT: it is never sent twice by itself, since it may have happened when its answer is lost. */
+async function call(db: Db, values: readonly unknown[]): Promise<Counters> {
+  const sql = "CALL quota_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL)";
+  return (await db.query<{ p_result: Counters }>(sql, values)).rows[0]!.p_result;
+}
+
+/** SQLSTATE P0002: a counter that nobody has used yet, or that was cleared away. */
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "P0002";
+}
+
+function decisionOf(
+  attempt: Attempt,
+  refused: number,
+  counters: readonly Counter[],
+  places: ReadonlyMap<string, number>,
+  { now, used, slots }: Counters,
+): Decision {
+  const width = quotaMeters.length;
+  const meter = quotaMeters[(refused % 8) - 1];
+  return {
+    now: new Date(now),
+    refused: counters[Math.floor(refused / 8) - 1]?.limits.find((limit) => limit.meter === meter),
+    counted: attempt.counters.map(({ key, limits }) => {
+      const end = slots[places.get(key)! - 1]! * width;
+      return { limits, used: used.slice(end - width, end) };
+    }),
+  };
 }
 
 /** What nobody settled, because its gateway was killed or the database away: ended, waiting for a person, or never accepted. */
