@@ -35,8 +35,9 @@ sallyport_state_age_seconds{bucket="policy",key="active"} 0.2`,
       "audit",
       `sallyport_bus_pending{stream="AUDIT",consumer="audit"} 9
 sallyport_bus_in_hand{stream="AUDIT",consumer="audit"} 2
-sallyport_audit_log_records 100
-sallyport_audit_producers_with_gaps 1
+sallyport_log_size 100
+sallyport_log_checkpoint_age_seconds 3.2
+sallyport_log_gaps 1
 sallyport_state_version{bucket="policy",key="active"} 4
 sallyport_state_age_seconds{bucket="policy",key="active"} 9`,
     ),
@@ -49,7 +50,7 @@ sallyport_state_age_seconds{bucket="policy",key="active"} 9`,
     "AUDIT/audit (audit): 9 pending, 2 in hand",
     "gateway: 7 waiting, oldest 2.0 s",
     "concurrency: 4 refused",
-    "100 records, 1 PRODUCERS WITH GAPS",
+    "100 records, signed 3 s ago, 1 PRODUCERS WITH GAPS",
     "policy/active DIFFERS: gateway 5, audit 4, STALE for 9.0 s",
     "switches    not known: not served",
     "models      not known",

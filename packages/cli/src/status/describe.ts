@@ -85,7 +85,8 @@ function limits({ refusedByLimit, inFlight }: Facts): string | string[] {
 }
 
 function log({ log: found }: Facts, asked: Asked): string[] {
-  const counted = found && [`${found.records} records`, ...warnings(found)].join(", ");
+  const signed = found?.signedSecondsAgo === undefined ? [] : [`signed ${found.signedSecondsAgo.toFixed(0)} s ago`];
+  const counted = found && [`${found.records} records`, ...signed, ...warnings(found)].join(", ");
   const head = asked.checkpoint;
   if (!head) return [counted, reason(asked, "checkpoint")].filter((line) => line !== undefined);
   const age = head.ageSeconds === undefined ? "" : `, newest ${Math.max(0, head.ageSeconds).toFixed(0)} s ago`;

@@ -8,7 +8,7 @@ export interface Facts {
   queues: { model: string; waiting: number; oldestSeconds: number }[] | undefined;
   consumers: { service: string; stream: string; consumer: string; pending: number; inHand: number }[];
   outboxes: { service: string; rows: number; oldestSeconds: number }[];
-  log: { records: number; gaps: number | undefined; rejected: number | undefined } | undefined;
+  log: { records: number; signedSecondsAgo?: number; gaps?: number; rejected?: number } | undefined;
   /** Signed state, by who holds which version of it; `ageSeconds` is that of the longest unconfirmed. */
   signedState: { key: string; versions: Record<string, number>; ageSeconds: number }[];
   trustBundleEnds: string | undefined;
@@ -67,10 +67,14 @@ function consumersOf(service: string, samples: Samples): Facts["consumers"] {
 }
 
 function logFacts(audit: Samples): Facts["log"] {
-  const records = single(audit, "sallyport_audit_log_records");
+  const records = single(audit, "sallyport_log_size");
   if (records === undefined) return undefined;
-  const gaps = single(audit, "sallyport_audit_producers_with_gaps");
-  return { records, gaps, rejected: single(audit, "sallyport_audit_events_rejected") };
+  return {
+    records,
+    signedSecondsAgo: single(audit, "sallyport_log_checkpoint_age_seconds"),
+    gaps: single(audit, "sallyport_log_gaps"),
+    rejected: single(audit, "sallyport_log_rejected"),
+  };
 }
 
 function stateFacts(known: readonly { service: string; samples: Samples }[]): Facts["signedState"] {

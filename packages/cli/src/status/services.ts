@@ -1,5 +1,5 @@
 /** What each service says of itself at its health address: /readyz and /metrics. */
-import { parseMetrics, type Samples, single } from "./prometheus.ts";
+import { parseMetrics, type Sample, type Samples, single } from "./prometheus.ts";
 
 const probeTimeoutMs = 2_000;
 const maxReadyBytes = 64 * 1024;
@@ -22,10 +22,16 @@ export interface Probed {
 
 export async function probe(service: string, url: string): Promise<Probed> {
   const [ready, metrics] = await Promise.all([readiness(url), get(url, "/metrics", maxMetricsBytes)]);
-  const samples = metrics?.ok ? parseMetrics(metrics.body) : undefined;
+  const samples = metrics?.ok ? ownOnly(parseMetrics(metrics.body), service) : undefined;
   const build = samples?.get("sallyport_build_info")?.[0]?.labels;
   const memoryBytes = samples && single(samples, "process_resident_memory_bytes");
   return { samples, status: { service, ...ready, version: build?.version, memoryBytes } };
+}
+
+/** Governance passes on what the chamber tells; the chamber says it itself here. */
+function ownOnly(samples: Samples, service: string): Samples {
+  const own = ({ labels }: Sample) => labels.component === undefined || labels.component === service;
+  return new Map([...samples].map(([name, all]) => [name, all.filter(own)]));
 }
 
 async function readiness(url: string): Promise<Pick<ServiceStatus, "state" | "faults">> {
