@@ -40,6 +40,8 @@ const blocks = {
   doctor: 31_000,
   rotation: 18_500,
   fuzz: 16_500,
+  telemetry: 16_000,
+  limits: 15_000,
 } as const;
 
 /** Which services to start and with what environment; the rest is as `npm start` has it. */
