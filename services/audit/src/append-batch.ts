@@ -90,15 +90,9 @@ interface Batch {
 
 async function openBatch(tx: Tx, head: Head, items: readonly Item[], writer: Writer, now: Date): Promise<Batch> {
   const places = items.flatMap((item) => (item.kind === "event" ? [item.event.place] : []));
-  return {
-    now,
-    first: head.frontier.size,
-    taken: await findTaken(tx, places),
-    fresh: [],
-    rejections: [],
-    ownEpoch: writer.epoch,
-    ownSequence: await lastSequence(tx, "audit", writer.epoch),
-  };
+  const [taken, ownSequence] = await Promise.all([findTaken(tx, places), lastSequence(tx, "audit", writer.epoch)]);
+  const first = head.frontier.size;
+  return { now, first, taken, fresh: [], rejections: [], ownEpoch: writer.epoch, ownSequence };
 }
 
 function place(tx: Tx, batch: Batch, item: Item): Promise<Outcome> | Outcome {
@@ -147,20 +141,20 @@ async function write(tx: Tx, head: Head, batch: Batch, signer: NoteSigner): Prom
   );
   await insertRecords(tx, first, events, now);
   await growTiles(tx, grown.tiles);
-  for (const rejection of rejections) await insertRejection(tx, rejection);
+  for (const rejection of rejections) insertRejection(tx, rejection);
   const vault = fresh.flatMap(({ event: { requestId, bodies }, key }, i) =>
     requestId === undefined ? [] : [{ requestId, recordIndex: first + i, bodies, key }],
   );
-  await insertVault(tx, vault, now);
+  insertVault(tx, vault, now);
   const arrived = [...events, ...rejections].map(({ place }) => place);
   // Its own records never travel, so none can be missing.
-  await countArrivals(
+  countArrivals(
     tx,
     arrived.filter(({ producer }) => producer !== "audit"),
     now,
   );
   const signed = { frontier: grown.head, checkpoint: signHead(grown.head, signer) };
-  await saveHead(tx, signed, now);
+  saveHead(tx, signed, now);
   return signed;
 }
 

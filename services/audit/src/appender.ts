@@ -1,10 +1,16 @@
-import { AppError, asAppError, type Clock, type Db, type Logger, outOfScope } from "@sallyport/runtime";
+import { AppError, asAppError, type Clock, type Db, delay, type Logger, outOfScope } from "@sallyport/runtime";
 import { appendBatch, type Item, type Outcome, type Writer } from "./append-batch.ts";
 import type { Head } from "./db/log.ts";
 import { countAppend } from "./metrics.ts";
 
 /** Items that share one transaction and one signed head. */
 export const maxBatchItems = 256;
+
+/**
+ * A batch waits this long for more to come: a signed head for every record by itself would cost more than the request that
+ * it is about. Nobody waits for it but a receipt, which is promised within 2 s.
+ */
+const gatherMs = 50;
 
 /** Items that wait; more are refused, and the bus brings them again. */
 export const maxQueuedItems = 4_096;
@@ -45,7 +51,10 @@ export function createAppender({ db, writer, clock, log, onHead }: AppenderOptio
   let isClosed = false;
 
   async function run(): Promise<void> {
-    while (queue.length > 0) await settle(queue.splice(0, maxBatchItems));
+    while (queue.length > 0) {
+      if (queue.length < maxBatchItems && !isClosed) await delay(gatherMs);
+      await settle(queue.splice(0, maxBatchItems));
+    }
     running = undefined;
   }
 

@@ -29,7 +29,7 @@ test("every key is wrapped under a new master key while the service runs, and op
     const key = { wrapping: "master" as const, wrapped: newest.wrap(secret, requestId), masterId: newest.id };
     return { requestId, recordIndex: 0, bodies: [], key };
   });
-  await db.transaction((tx) => insertVault(tx, entries, new Date()));
+  await db.transaction(async (tx) => insertVault(tx, entries, new Date()));
   // A row of the time before keys had names.
   await db.query("UPDATE vault_keys SET master_id = NULL WHERE request_id = 'r7'");
 

@@ -4,11 +4,11 @@ import { type ServiceName, subjects } from "@sallyport/proto/subjects";
 import type { Bus } from "./index.ts";
 
 export interface Confirmer extends Disposable {
-  /** `msgId` as in the message's meta. Sent with others of the same producer within a few milliseconds. */
+  /** `msgId` as in the message's meta. Sent with others of the same producer within a moment. */
   confirm(producer: ServiceName, msgId: string): void;
 }
 
-const everyMs = 10;
+const everyMs = 100;
 const perMessage = 500;
 
 export function createConfirmer(bus: Pick<Bus, "signal">): Confirmer {

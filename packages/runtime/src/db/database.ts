@@ -6,7 +6,15 @@ import { backoff, delay } from "../clock.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { reloadFiles } from "../reload.ts";
-import { commitUnknown, hasReason, isCollision, isLostConnection, isRefusedCommit, unavailable } from "./failures.ts";
+import {
+  commitUnknown,
+  hasReason,
+  isAborted,
+  isCollision,
+  isLostConnection,
+  isRefusedCommit,
+  unavailable,
+} from "./failures.ts";
 import { countTransaction, observePool } from "./metrics.ts";
 
 export interface QueryResult<Row> {
@@ -231,7 +239,8 @@ class Session {
       return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 };
     } catch (error) {
       if (isLostConnection(error)) this.lost ??= error;
-      throw error;
+      // Refused because of an earlier one: that one tells why.
+      throw this.#failed !== undefined && isAborted(error) ? this.#failed : error;
     }
   }
 

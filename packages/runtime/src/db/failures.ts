@@ -29,6 +29,11 @@ export function isCollision(error: unknown): boolean {
   return collisions.has(sqlState(error) ?? "");
 }
 
+/** An earlier statement of the transaction failed. */
+export function isAborted(error: unknown): boolean {
+  return sqlState(error) === "25P02";
+}
+
 /** COMMIT failed with an answer that says it was rolled back. Without one, or while shutting down, nobody knows. */
 export function isRefusedCommit(error: unknown): boolean {
   const state = sqlState(error);

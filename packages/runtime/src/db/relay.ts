@@ -25,7 +25,8 @@ const maxInFlight = 256;
 const maxQueued = 5_000;
 const pollEveryMs = 1_000;
 const pollRows = 500;
-const forgetEveryMs = 20;
+/** Rows that are done with cost little while they lie there; deleting them a few at a time costs a request as much as its own. */
+const forgetEveryMs = 200;
 const forgetRows = 1_000;
 /** For what is on its way when the service stops; the rest is the next start's. */
 const drainMs = 1_000;
@@ -35,6 +36,9 @@ const maxRemembered = 100_000;
 /** Doubling from 5 s (the row's first due time) to 60 s. */
 const retryBaseMs = 5_000;
 const retryMaxMs = 60_000;
+
+/** Not flushed by itself: a deletion that a crash undoes is a row sent once more, and known to whoever reads it. */
+const loose = { opening: "SET LOCAL synchronous_commit = off" };
 
 type Claimed = OutboxRow & { attempts: number };
 
@@ -171,7 +175,9 @@ export class Relay implements AsyncDisposable {
       const ids = [...this.#done].slice(0, forgetRows);
       for (const id of ids) this.#done.delete(id);
       const gone = await this.#quietly("delete sent messages", async () => {
-        await this.#options.db.query("DELETE FROM outbox WHERE msg_id = ANY($1)", [ids]);
+        await this.#options.db.transaction(async (tx) => {
+          tx.send("DELETE FROM outbox WHERE msg_id = ANY($1)", [ids]);
+        }, loose);
       });
       if (gone) continue;
       // Beyond the bound they are sent again, confirmed again, and deleted then.

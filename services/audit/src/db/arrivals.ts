@@ -10,16 +10,16 @@ export interface Gap {
 }
 
 /** Counts what this transaction has just logged or rejected. */
-export async function countArrivals(tx: Tx, places: readonly Place[], now: Date): Promise<void> {
+export function countArrivals(tx: Tx, places: readonly Place[], now: Date): void {
   const epochs = Map.groupBy(places, ({ producer, epoch }) => `${producer}.${epoch}`);
   for (const arrived of epochs.values()) {
     const { producer, epoch } = arrived[0]!;
     const highest = Math.max(...arrived.map(({ sequence }) => sequence));
-    await tx.query(
-      "INSERT INTO arrivals (producer, epoch, complete, highest) VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING",
-      [producer, epoch],
-    );
-    await tx.query(advance, [producer, epoch, highest, now]);
+    tx.send("INSERT INTO arrivals (producer, epoch, complete, highest) VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING", [
+      producer,
+      epoch,
+    ]);
+    tx.send(advance, [producer, epoch, highest, now]);
   }
 }
 

@@ -1,4 +1,7 @@
-/** Writing the log: every statement here runs inside the one transaction that holds the head's lock. */
+/**
+ * Writing the log: every statement here runs inside the one transaction that holds the head's lock. What has no answer to
+ * look at is sent without waiting; when it fails, so does the transaction.
+ */
 import type { Queryable, Tx } from "@sallyport/runtime";
 import type { Frontier } from "@sallyport/tlog";
 import type { LogEvent, Place } from "../domain/event.ts";
@@ -27,9 +30,9 @@ export async function createHead(tx: Tx, { frontier, checkpoint }: Head, now: Da
   await tx.query(sql, [frontier.size, joinFrontier(frontier), checkpoint, now]);
 }
 
-export async function saveHead(tx: Tx, { frontier, checkpoint }: Head, now: Date): Promise<void> {
+export function saveHead(tx: Tx, { frontier, checkpoint }: Head, now: Date): void {
   const sql = "UPDATE head SET size = $1, frontier = $2, checkpoint = $3, signed_at = $4";
-  await tx.query(sql, [frontier.size, joinFrontier(frontier), checkpoint, now]);
+  tx.send(sql, [frontier.size, joinFrontier(frontier), checkpoint, now]);
 }
 
 export interface Taken {
@@ -67,11 +70,11 @@ export interface Rejection {
   readonly index: number;
 }
 
-export async function insertRejection(tx: Tx, { place, digest, bytes, index }: Rejection): Promise<void> {
+export function insertRejection(tx: Tx, { place, digest, bytes, index }: Rejection): void {
   const sql =
     "INSERT INTO rejections (producer, epoch, sequence, digest, bytes, record_index) VALUES ($1, $2, $3, $4, $5, $6)";
   const values = [place.producer, place.epoch, place.sequence, Buffer.from(digest), Buffer.from(bytes), index];
-  await tx.query(sql, values);
+  tx.send(sql, values);
 }
 
 /** The last number that a producer's epoch has used, 0 when none. */

@@ -15,13 +15,13 @@ export interface VaultEntry {
 }
 
 /** Stores what came with fresh records. A request's first key stays: another one could not open what is there. */
-export async function insertVault(tx: Tx, entries: readonly VaultEntry[], now: Date): Promise<void> {
+export function insertVault(tx: Tx, entries: readonly VaultEntry[], now: Date): void {
   for (const { requestId, key } of entries) {
     if (key === undefined) continue;
     const sql = `INSERT INTO vault_keys (request_id, wrapping, wrapped, master_id, stored_at)
       VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`;
     const masterId = key.wrapping === "master" ? key.masterId : null;
-    await tx.query(sql, [requestId, key.wrapping, Buffer.from(key.wrapped), masterId, now]);
+    tx.send(sql, [requestId, key.wrapping, Buffer.from(key.wrapped), masterId, now]);
   }
   const rows = entries.flatMap(({ requestId, recordIndex, bodies }) =>
     bodies.map((body) => ({ ...body, requestId, recordIndex })),
@@ -29,7 +29,7 @@ export async function insertVault(tx: Tx, entries: readonly VaultEntry[], now: D
   if (rows.length === 0) return;
   const sql = `INSERT INTO vault_bodies (request_id, kind, context, attempt, index, ciphertext, record_index)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[], $6::bytea[], $7::bigint[])`;
-  await tx.query(sql, [
+  tx.send(sql, [
     rows.map(({ requestId }) => requestId),
     rows.map(({ kind }) => kind),
     rows.map(({ context }) => context),
