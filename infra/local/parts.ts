@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { services as allServices, type ServiceName } from "@sallyport/proto/subjects";
 import { ensureIssuerFiles } from "./dev-issuer/clients.ts";
@@ -24,6 +24,8 @@ import { step } from "./steps.ts";
 import { ensureTrust } from "./trust.ts";
 
 const STORE_CHECK_MS = 1_000;
+/** With less room than this, a server that is started again would fail again. */
+const ENOUGH_BYTES = 16 * 1_024 * 1_024;
 const READY_TIMEOUT_MS = 60_000;
 
 /** Everything of one platform, while it comes up, runs and goes down. */
@@ -37,6 +39,8 @@ export class Parts {
   readonly #provisioner: Provisioner;
   readonly #closing: (() => void)[] = [];
   #nats: Supervised | undefined;
+  /** Process ids of servers that take nothing any more. */
+  readonly #writeFailed = new Set<number | undefined>();
   /** Process id of the server when its streams were made. */
   #provisioned: number | undefined;
   #postgres: Supervised | undefined;
@@ -137,7 +141,8 @@ export class Parts {
     const binary = await findNatsServer({ cacheDir: this.#home.binDir, log: this.#log });
     this.#log(`nats-server: ${binary.version} (${binary.source})`);
     const config = writeConfig(this.#home, this.#ports.nats, GATEWAY_ID);
-    const nats = this.#supervisor.add(natsProcess(binary.path, config, this.#home, () => this.#provision()));
+    const hooks = { provision: () => this.#provision(), cannotWrite: () => this.#writeFailed.add(this.#nats?.pid) };
+    const nats = this.#supervisor.add(natsProcess(binary.path, config, this.#home, hooks));
     this.#nats = nats;
     await nats.start();
     this.#watchStore(nats);
@@ -148,14 +153,20 @@ export class Parts {
     this.#provisioned = this.#nats?.pid;
   }
 
-  /** A server whose files were taken away goes on in memory until it fails: it is started again instead. */
+  /** A server whose files were taken away goes on in memory until it fails, and one whose disk was full refuses to the end. */
   #watchStore(nats: Supervised): void {
-    const files = join(storeDir(this.#home), "jetstream");
+    const store = storeDir(this.#home);
+    const problem = () => {
+      if (!existsSync(join(store, "jetstream"))) return "its files are gone";
+      return this.#writeFailed.has(nats.pid) && freeBytes(store) > ENOUGH_BYTES ? "its disk was full" : undefined;
+    };
     const timer = setInterval(() => {
       // A server that has just started may not have made them yet: it has once its streams are there.
-      if (nats.pid === undefined || nats.pid !== this.#provisioned || existsSync(files)) return;
+      if (nats.pid === undefined || nats.pid !== this.#provisioned) return;
+      const why = problem();
+      if (why === undefined) return;
       this.#provisioned = undefined;
-      this.#log("nats: its files are gone; starting it again");
+      this.#log(`nats: ${why}; starting it again`);
       void nats.restart().catch((error: Error) => this.#log(`nats: ${error.message}`));
     }, STORE_CHECK_MS).unref();
     this.#closing.push(() => clearInterval(timer));
@@ -200,4 +211,9 @@ export class Parts {
       },
     };
   }
+}
+
+function freeBytes(dir: string): number {
+  const { bavail, bsize } = statfsSync(dir);
+  return bavail * bsize;
 }

@@ -28,6 +28,8 @@ export interface ProcessSpec {
   readonly onReady?: () => Promise<void>;
   /** Called before every start. */
   readonly beforeStart?: () => void;
+  /** Called with everything that it prints. */
+  readonly onLine?: (line: string) => void;
 }
 
 export interface SupervisedOptions {
@@ -169,7 +171,11 @@ export class Supervised {
     this.#child = child;
     if (child.pid !== undefined) this.#options.started(this.name, child.pid);
     for (const stream of [child.stdout, child.stderr]) {
-      if (stream) createInterface({ input: stream }).on("line", (line) => this.#options.log.line(line));
+      if (!stream) continue;
+      createInterface({ input: stream }).on("line", (line) => {
+        this.#options.log.line(line);
+        this.#spec.onLine?.(line);
+      });
     }
     const exited = new Promise<string>((resolve) => {
       const end = (how: string) => {

@@ -51,9 +51,11 @@ export async function runSeed(world: World, seed: number): Promise<SeedReport> {
   const steps = await Promise.all(scheduleOf(seed).map((step) => play(world, step, startedAt)));
   const left = scheduleMs - (performance.now() - startedAt);
   if (left > 0) await delay(left);
-  await load.stop();
-  await reviewer.stop();
-  await allReady(platform, readyMs);
+  await Promise.all([load.stop(), reviewer.stop()]);
+  await allReady(platform, readyMs).catch((error: Error) => {
+    const done = steps.map(({ what, missed }) => `${what}${missed === undefined ? "" : ` (${missed})`}`);
+    throw new Error(`seed ${seed}: ${error.message}, after ${done.join("; ")}`, { cause: error });
+  });
   await quiet(world);
   const evidence = await gather({ sallyport, clients, log }, load.calls, before, since);
   const fresh = evidence.rows.filter(({ id }) => evidence.fresh.has(id));
@@ -69,7 +71,7 @@ export async function runSeed(world: World, seed: number): Promise<SeedReport> {
   };
 }
 
-/** A fault that could not take place is told, not hidden; one that cannot be undone stops everything. */
+/** A fault that could not take place, or be undone, is told, not hidden; whether all is well again is asked later. */
 async function play(world: World, step: Step, startedAt: number): Promise<StepReport> {
   const { kind, target, atMs, lastsMs, random } = step;
   const report = { what: describeStep(step), name: kind.name };
@@ -85,7 +87,7 @@ async function play(world: World, step: Step, startedAt: number): Promise<StepRe
   if (fault) {
     await fault.fired().catch(miss);
     await delay(lastsMs);
-    await fault.undo();
+    await fault.undo().catch(miss);
   }
   return { ...report, ...(missed !== undefined && { missed }) };
 }
