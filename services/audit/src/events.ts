@@ -20,17 +20,20 @@ export type OwnFacts =
       readonly event: "vault.opened";
       readonly requestId: string;
       readonly reviewer: string;
+      /** Whose request it is, as far as the log knows. */
+      readonly tenant: string | undefined;
       readonly detail: { readonly kind: "prompt" | "output"; readonly lease: string; readonly leaseExpiresAt: string };
     };
 
 /** The record of one of the service's own acts. Throws nothing that an operator could cause. */
 export function buildOwnEvent(facts: OwnFacts, place: Place, now: Date): LogEvent {
-  const requestId = facts.event === "vault.opened" ? facts.requestId : undefined;
+  const { requestId, tenant } = facts.event === "vault.opened" ? facts : {};
   const record = canonicalBytes({
     v: 1,
     ...place,
     time: now.toISOString(),
     event: facts.event,
+    ...(tenant && { tenant }),
     ...(requestId && { request: { id: requestId } }),
     ...(facts.event === "vault.opened" && { actor: { subject: facts.reviewer } }),
     detail: facts.detail,
@@ -39,6 +42,7 @@ export function buildOwnEvent(facts: OwnFacts, place: Place, now: Date): LogEven
     place,
     event: facts.event,
     requestId,
+    tenant,
     terminal: false,
     record,
     leaf: leafHash(record),

@@ -1,6 +1,7 @@
 /** What the service serves: AuditService to auditors, receipts and bodies to neighbours, tiles to tools. */
 import { createServer as createHttpServer, type RequestListener } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
+import type { AuthzInput } from "@sallyport/policy";
 import { allowedCallers } from "@sallyport/proto/calls";
 import { AuditService, ReceiptService, VaultService } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { AppError, type CallContext, isLoopback, serve } from "@sallyport/runtime";
@@ -15,41 +16,55 @@ const recheckEveryMs = 5_000;
 type Action = "audit.read" | "audit.prove";
 
 /**
- * Throws unless the bearer of this token may do that, by policy. `audit.read`: the log holds every tenant's records, so
- * an auditor of one tenant (no tenant is called "*") may not read it whole. `audit.prove`: heads and hashes, which say
- * nothing about any request.
+ * Throws unless the bearer of this token may do that, by policy. `audit.read`: returns the one tenant whose records it may
+ * read, or undefined for the whole log. `audit.prove`: heads and hashes, which say nothing about any request.
  */
-async function authorise({ tokens, policy }: Context, bearer: string | undefined, action: Action): Promise<void> {
+async function authorise(
+  { tokens, policy }: Context,
+  bearer: string | undefined,
+  action: Action,
+): Promise<string | undefined> {
   const identity = await tokens.verify(bearer);
-  const resource = action === "audit.read" ? { tenant: "*" } : {};
-  if (policy.get().authorize({ action, identity, resource }).allow) return;
-  const message = `${action} needs a role that your groups do not give; ask your administrator`;
-  throw new AppError("PERMISSION_DENIED", message, { reason: "NOT_AUTHORISED" });
+  const { tenant } = identity;
+  const may = (resource: AuthzInput["resource"]) => policy.get().authorize({ action, identity, resource }).allow;
+  if (action === "audit.read" && may({ platform: true })) return undefined;
+  if (may({ tenant })) return tenant;
+  throw denied(action);
+}
+
+/** The log as files holds every tenant's records. */
+async function authoriseWhole(context: Context, bearer: string | undefined): Promise<void> {
+  if ((await authorise(context, bearer, "audit.read")) !== undefined) throw denied("audit.read of every tenant");
+}
+
+function denied(what: string): AppError {
+  const message = `${what} needs a role that your groups do not give; ask your administrator`;
+  return new AppError("PERMISSION_DENIED", message, { reason: "NOT_AUTHORISED" });
 }
 
 export function serveAuditors(context: Context) {
   const { clock, config, log, tls } = context;
   const guarded =
-    <Request, Response>(action: Action, handler: (request: Request) => Promise<Response>) =>
-    async (request: Request, { bearer }: CallContext) => {
-      await authorise(context, bearer, action);
-      return handler(request);
-    };
+    <Request, Response>(action: Action, handler: (request: Request, tenant: string | undefined) => Promise<Response>) =>
+    async (request: Request, { bearer }: CallContext) =>
+      handler(request, await authorise(context, bearer, action));
   const handlers = {
-    getRecord: guarded("audit.read", (request: Parameters<typeof getRecord>[1]) => getRecord(context, request)),
+    getRecord: guarded("audit.read", (request: Parameters<typeof getRecord>[1], tenant) =>
+      getRecord(context, request, tenant),
+    ),
     getCheckpoint: guarded("audit.prove", () => getCheckpoint(context)),
     getConsistencyProof: guarded("audit.prove", (request: Parameters<typeof getConsistencyProof>[1]) =>
       getConsistencyProof(context, request),
     ),
     tailRecords: async function* (request: Parameters<typeof tailRecords>[1], { bearer, signal }: CallContext) {
-      await authorise(context, bearer, "audit.read");
+      const tenant = await authorise(context, bearer, "audit.read");
       let checkedAt = clock.now().getTime();
       const recheck = async () => {
         if (clock.now().getTime() - checkedAt < recheckEveryMs) return;
-        await authorise(context, bearer, "audit.read");
+        if ((await authorise(context, bearer, "audit.read")) !== tenant) throw denied("audit.read of every tenant");
         checkedAt = clock.now().getTime();
       };
-      yield* tailRecords(context, request, signal, recheck);
+      yield* tailRecords(context, request, tenant, signal, recheck);
     },
   };
   return serve([{ service: AuditService, handlers }], { address: config.grpcAddress, tls, log });
@@ -76,7 +91,7 @@ export function serveNeighbours(context: Context) {
 /** Plain HTTP never leaves the machine: on any other address the same files are served over TLS. */
 export async function serveFiles(context: Context): Promise<AsyncDisposable> {
   const { config, db, heads, log, tls } = context;
-  const tiles = { db, heads, log, authorise: (bearer: string | undefined) => authorise(context, bearer, "audit.read") };
+  const tiles = { db, heads, log, authorise: (bearer: string | undefined) => authoriseWhole(context, bearer) };
   const listener: RequestListener = (request, response) => void serveTiles(tiles, request, response);
   const limits = { headersTimeout: 10_000, requestTimeout: 10_000, maxHeaderSize: 16 * 1024 };
   const { host, port } = config.httpAddress;

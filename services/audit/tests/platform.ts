@@ -115,15 +115,17 @@ async function startIssuer() {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
     url,
-    token: (group: string, lifetimeS = 600) => signToken(privateKey, url, group, lifetimeS),
+    /** A person with this office on the whole platform, or in one tenant alone. */
+    token: (group: string, lifetimeS = 600, tenant?: string) => signToken(privateKey, url, group, lifetimeS, tenant),
     close: () => new Promise((resolve) => server.close(resolve)),
   };
 }
 
-function signToken(key: KeyObject, iss: string, group: string, lifetimeS: number): string {
+function signToken(key: KeyObject, iss: string, group: string, lifetimeS: number, tenant?: string): string {
   const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const exp = Math.floor(Date.now() / 1_000) + lifetimeS;
-  const claims = { iss, aud: audience, sub: `a-${group}`, tenant: "acme", groups: [group, "sallyport-platform"], exp };
+  const groups = tenant === undefined ? [group, "sallyport-platform"] : [group];
+  const claims = { iss, aud: audience, sub: `a-${group}`, tenant: tenant ?? "acme", groups, exp };
   const signed = `${encode({ alg: "ES256", kid: "k1", typ: "at+jwt" })}.${encode(claims)}`;
   const signature = sign("sha256", Buffer.from(signed), { key, dsaEncoding: "ieee-p1363" });
   return `${signed}.${signature.toString("base64url")}`;

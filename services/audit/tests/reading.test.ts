@@ -32,11 +32,11 @@ describe("GetRecord", () => {
     ["its index", { case: "index", value: 7n }, 7],
     ["its request, whose terminal record it is", { case: "requestId", value: "r3" }, 8],
   ])("finds a record by %s, with a proof that verifies", async (_what, key, index) => {
-    const { record, proof } = await getRecord(parts, create(GetRecordRequestSchema, { key }));
+    const { record, proof } = await getRecord(parts, create(GetRecordRequestSchema, { key }), undefined);
     expect(record.index).toBe(BigInt(index));
     expect(verifyProof(proof, leafHash(record.json!), parts.trust).index).toBe(index);
     const byLeaf = create(GetRecordRequestSchema, { key: { case: "leafHash", value: record.leafHash! } });
-    expect((await getRecord(parts, byLeaf)).record).toEqual(record);
+    expect((await getRecord(parts, byLeaf, undefined)).record).toEqual(record);
   });
 
   it.each<[string, GetRecordRequest["key"], string]>([
@@ -47,7 +47,7 @@ describe("GetRecord", () => {
     ["with a malformed hash", { case: "leafHash", value: "AB" }, "INVALID_ARGUMENT"],
     ["with a malformed request", { case: "requestId", value: "'; --" }, "INVALID_ARGUMENT"],
   ])("%s is an error", async (_what, key, code) => {
-    await expect(getRecord(parts, create(GetRecordRequestSchema, { key }))).rejects.toMatchObject({ code });
+    await expect(getRecord(parts, create(GetRecordRequestSchema, { key }), undefined)).rejects.toMatchObject({ code });
   });
 });
 
@@ -108,14 +108,14 @@ describe("TailRecords", () => {
   it("ends when the caller may no longer read", async () => {
     const recheck = () => Promise.reject(new Error("token expired"));
     const request = create(TailRecordsRequestSchema, { follow: true, last: 1 });
-    const stream = tailRecords(parts, request, new AbortController().signal, recheck);
+    const stream = tailRecords(parts, request, undefined, new AbortController().signal, recheck);
     await stream.next();
     await expect(stream.next()).rejects.toThrow("token expired");
   });
 });
 
 function tail(request: MessageInitShape<typeof TailRecordsRequestSchema>, signal = new AbortController().signal) {
-  return tailRecords(parts, create(TailRecordsRequestSchema, request), signal, () => Promise.resolve());
+  return tailRecords(parts, create(TailRecordsRequestSchema, request), undefined, signal, () => Promise.resolve());
 }
 
 async function indices(request: MessageInitShape<typeof TailRecordsRequestSchema>): Promise<number[]> {

@@ -1,9 +1,11 @@
 /** The whole service, started from its environment, called as auditors and neighbours call it. */
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
   AuditEventSchema,
   AuditService,
   BodyKind,
+  type GetRecordRequestSchema,
   ReceiptService,
   VaultService,
 } from "@sallyport/proto/sallyport/audit/v1/audit";
@@ -34,7 +36,14 @@ beforeAll(async () => {
   const held = await heldEvent({ sequence: 1 }, { prompt, output }, (secret, id) =>
     wrapForVault(secret, platform.vaultKey, id),
   );
-  for (const event of [held, gatewayEvent({ sequence: 2, terminal: true })]) {
+  const actor = { tenant: "acme", subject: "ann" };
+  const others = [
+    gatewayEvent({ sequence: 2, terminal: true }, { actor }),
+    gatewayEvent({ sequence: 3, requestId: "r2", terminal: true }, { actor: { ...actor, tenant: "other" } }),
+    // A reviewer of the platform's staff, about another tenant's request.
+    gatewayEvent({ sequence: 4, requestId: "r3" }, { tenant: "other", actor }),
+  ];
+  for (const event of [held, ...others]) {
     await gateway.publish("AUDIT", subjectOf(event), AuditEventSchema, event, { msgId: `m${event.sequence}` });
   }
   await gateway[Symbol.asyncDispose]();
@@ -87,6 +96,46 @@ describe("auditors", () => {
     const status = (await files("tile/entries/000.p/1", token?.())).status;
     expect(status).toBe(code === "UNAUTHENTICATED" ? 401 : 403);
     client.close();
+  });
+
+  it("of one tenant read that tenant's records, with proofs, and no other's, by whatever key", async () => {
+    const indices = async (tenant: string, request: object = {}) => {
+      const found: number[] = [];
+      await auditor(
+        async (client, options) => {
+          for await (const { record } of client.tailRecords(request, options)) found.push(Number(record!.index));
+        },
+        platform.token("sallyport-auditors", 600, tenant),
+      );
+      return found;
+    };
+    const all = await auditor(async (client, options) => {
+      const found: { index: number; json: string; leafHash: string }[] = [];
+      for await (const { record } of client.tailRecords({}, options))
+        found.push({ ...record!, index: Number(record!.index), json: Buffer.from(record!.json).toString() });
+      return found;
+    });
+    const theirs = all.filter(({ json }) => json.includes('"tenant":"other"'));
+    expect(theirs).toHaveLength(2);
+    expect(await indices("other")).toEqual(theirs.map(({ index }) => index));
+    expect(await indices("other", { last: 1 })).toEqual([theirs.at(-1)!.index]);
+    expect(await indices("other", { eventTypes: ["request.held"] })).toEqual([]);
+    expect(await indices("nobodys")).toEqual([]);
+    const [own] = await indices("acme");
+    const get = (tenant: string, key: MessageInitShape<typeof GetRecordRequestSchema>["key"]) =>
+      auditor(
+        (client, options) => client.getRecord({ key }, options),
+        platform.token("sallyport-auditors", 600, tenant),
+      );
+    const { record, proof } = await get("acme", { case: "index", value: BigInt(own!) });
+    verifyProof(proof, leafHash(record!.json), trust);
+    const gone = { code: "NOT_FOUND", reason: "RECORD_NOT_FOUND" };
+    const { index, leafHash: leaf } = theirs[0]!;
+    await expect(get("acme", { case: "index", value: BigInt(index) })).rejects.toMatchObject(gone);
+    await expect(get("acme", { case: "leafHash", value: leaf })).rejects.toMatchObject(gone);
+    await expect(get("acme", { case: "requestId", value: "r2" })).rejects.toMatchObject(gone);
+    expect((await files("tile/entries/000.p/1", platform.token("sallyport-auditors", 600, "acme"))).status).toBe(403);
+    expect(await indices("acme")).not.toContain(0);
   });
 
   it("read the log as files with their own tools", async () => {
@@ -178,10 +227,11 @@ function publicClient() {
 
 async function auditor<T>(
   call: (client: ReturnType<typeof publicClient>, options: { deadlineMs: number; bearer: string }) => Promise<T>,
+  bearer = platform.token("sallyport-auditors"),
 ): Promise<T> {
   const client = publicClient();
   try {
-    return await call(client, { deadlineMs, bearer: platform.token("sallyport-auditors") });
+    return await call(client, { deadlineMs, bearer });
   } finally {
     client.close();
   }

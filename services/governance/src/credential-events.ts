@@ -18,6 +18,7 @@ export function credentialEvent(
   return auditEvent({
     event,
     actor,
+    tenant,
     detail: {
       ...{ id, tenant, subject, version, groups: [...groups] },
       ...particular,

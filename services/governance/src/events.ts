@@ -26,18 +26,21 @@ export interface EventFacts {
   /** Absent: governance itself. */
   actor?: CallerIdentity;
   item?: Item;
+  /** Whose record it is, where that is neither the item's nor the actor's tenant. */
+  tenant?: string;
   decision?: { stage: string; decision: string; code: string; policyDigest?: string };
   attestations?: readonly Envelope[];
   detail?: Readonly<Record<string, Json>>;
 }
 
 export function auditEvent(facts: EventFacts): AuditMessage {
-  const { event, actor, item, decision, attestations, detail } = facts;
+  const { event, actor, item, decision, attestations, detail, tenant = item?.tenant } = facts;
   const build: Extract<AuditMessage["audit"], { build: unknown }>["build"] = (place) => {
     const record = {
       v: 1,
       event,
       ...place,
+      ...(tenant !== undefined && { tenant }),
       ...(item && { request: { id: item.requestId, modality: "text", model: item.model } }),
       ...(actor && { actor: actorOf(actor) }),
       ...(decision && { decision: { ...decision, findings: (item?.findings ?? []) as unknown as Json[] } }),

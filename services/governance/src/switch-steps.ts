@@ -6,7 +6,7 @@ import type { Context } from "./context.ts";
 import { lockState, type StoredState } from "./db/signed-state.ts";
 import { insertStep } from "./db/switches.ts";
 import type { Justification } from "./domain/justification.ts";
-import type { SwitchRow } from "./domain/switch.ts";
+import { everybodys, nobodys, type SwitchRow } from "./domain/switch.ts";
 import { auditEvent } from "./events.ts";
 import { signSwitches, switchesPlace } from "./signed-values.ts";
 
@@ -55,9 +55,10 @@ function leaveRoom({ envelope }: StoredState, steps: readonly SwitchStep[]): voi
 }
 
 function messageOf({ event, row, actor, why, detail }: SwitchStep, version: number): OutboxMessage {
-  const { id, kind, target, expiresAt, breakGlass } = row;
+  const { id, kind, target, tenant, expiresAt, breakGlass } = row;
   return auditEvent({
     event,
+    ...(tenant !== everybodys && tenant !== nobodys && { tenant }),
     ...(actor && { actor }),
     detail: {
       ...{ switch: id, kind, target: { ...target }, breakGlass, version },

@@ -95,10 +95,10 @@ export async function findTwiceEnded(tx: Tx, requestIds: readonly string[]): Pro
 
 /** Inserts records at `first`, `first` + 1, … */
 export async function insertRecords(tx: Tx, first: number, events: readonly LogEvent[], now: Date): Promise<void> {
-  const sql = `INSERT INTO records (index, producer, epoch, sequence, event, request_id, terminal, json, leaf_hash, logged_at)
-    SELECT $1::bigint + n - 1, producer, epoch, sequence, event, request_id, terminal, json, leaf_hash, $2
-    FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::boolean[], $9::bytea[], $10::bytea[])
-      WITH ORDINALITY AS record (producer, epoch, sequence, event, request_id, terminal, json, leaf_hash, n)`;
+  const sql = `INSERT INTO records (index, producer, epoch, sequence, event, request_id, terminal, json, leaf_hash, tenant, logged_at)
+    SELECT $1::bigint + n - 1, producer, epoch, sequence, event, request_id, terminal, json, leaf_hash, tenant, $2
+    FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::boolean[], $9::bytea[], $10::bytea[], $11::text[])
+      WITH ORDINALITY AS record (producer, epoch, sequence, event, request_id, terminal, json, leaf_hash, tenant, n)`;
   await tx.query(sql, [
     first,
     now,
@@ -108,6 +108,7 @@ export async function insertRecords(tx: Tx, first: number, events: readonly LogE
     events.map(({ terminal }) => terminal),
     events.map(({ record }) => Buffer.from(record)),
     events.map(({ leaf }) => Buffer.from(leaf)),
+    events.map(({ tenant }) => tenant ?? null),
   ]);
 }
 

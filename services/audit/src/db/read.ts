@@ -6,9 +6,11 @@ export interface StoredRecord {
   readonly index: number;
   readonly json: Uint8Array;
   readonly leaf: Uint8Array;
+  /** Whose it is; undefined: the platform's own. */
+  readonly tenant: string | undefined;
 }
 
-const columns = "index, json, leaf_hash";
+const columns = "index, json, leaf_hash, tenant";
 
 export async function recordAt(db: Queryable, index: number): Promise<StoredRecord | undefined> {
   return one(await db.query<Row>(`SELECT ${columns} FROM records WHERE index = $1`, [index]));
@@ -30,28 +32,43 @@ export async function newestRecord(db: Queryable, requestId: string): Promise<St
   return one(await db.query<Row>(sql, [requestId]));
 }
 
-/** At most `limit` records with `from` ≤ index < `end`, ascending; only of these event types unless none is named. */
+/** Whose a request is, as the log knows it. */
+export async function tenantOf(db: Queryable, requestId: string): Promise<string | undefined> {
+  const sql = "SELECT tenant FROM records WHERE request_id = $1 AND tenant IS NOT NULL ORDER BY index LIMIT 1";
+  return (await db.query<{ tenant: string }>(sql, [requestId])).rows[0]?.tenant;
+}
+
+/** Which records are meant. */
+export interface Selection {
+  /** Of these event types; empty: of all. */
+  readonly events: readonly string[];
+  /** Of this tenant; undefined: of all, and the platform's own. */
+  readonly tenant?: string;
+}
+
+/** At most `limit` records with `from` ≤ index < `end`, ascending. */
 export async function recordPage(
   db: Queryable,
-  page: { from: number; end: number; events: readonly string[]; limit: number },
+  page: Selection & { from: number; end: number; limit: number },
 ): Promise<StoredRecord[]> {
   const sql = `SELECT ${columns} FROM records WHERE index >= $1 AND index < $2 AND (cardinality($3::text[]) = 0 OR event = ANY ($3))
-    ORDER BY index LIMIT $4`;
-  const { rows } = await db.query<Row>(sql, [page.from, page.end, page.events, page.limit]);
+    AND ($4::text IS NULL OR tenant = $4) ORDER BY index LIMIT $5`;
+  const { rows } = await db.query<Row>(sql, [page.from, page.end, page.events, page.tenant ?? null, page.limit]);
   return rows.map(toRecord);
 }
 
-/** Where the last `count` records of these event types begin; `size` when there are none. */
+/** Where the last `count` records of the selection begin; `size` when there are none. */
 export async function indexOfLast(
   db: Queryable,
   size: number,
   count: number,
-  events: readonly string[],
+  { events, tenant }: Selection,
 ): Promise<number> {
-  if (events.length === 0) return Math.max(size - count, 0);
+  if (events.length === 0 && tenant === undefined) return Math.max(size - count, 0);
   const sql = `SELECT min(index) AS first FROM (
-    SELECT index FROM records WHERE index < $1 AND event = ANY ($2) ORDER BY index DESC LIMIT $3) AS newest`;
-  const { rows } = await db.query<{ first: unknown }>(sql, [size, events, count]);
+    SELECT index FROM records WHERE index < $1 AND (cardinality($2::text[]) = 0 OR event = ANY ($2))
+      AND ($3::text IS NULL OR tenant = $3) ORDER BY index DESC LIMIT $4) AS newest`;
+  const { rows } = await db.query<{ first: unknown }>(sql, [size, events, tenant ?? null, count]);
   const first = rows[0]?.first;
   return first === null || first === undefined ? size : Number(first);
 }
@@ -78,12 +95,14 @@ interface Row {
   index: unknown;
   json: Uint8Array;
   leaf_hash: Uint8Array;
+  tenant: string | null;
 }
 
 function one({ rows }: { rows: Row[] }): StoredRecord | undefined {
   return rows[0] && toRecord(rows[0]);
 }
 
-function toRecord({ index, json, leaf_hash }: Row): StoredRecord {
-  return { index: Number(index), json: new Uint8Array(json), leaf: new Uint8Array(leaf_hash) };
+function toRecord({ index, json, leaf_hash, tenant }: Row): StoredRecord {
+  const record = { index: Number(index), json: new Uint8Array(json), leaf: new Uint8Array(leaf_hash) };
+  return { ...record, tenant: tenant ?? undefined };
 }

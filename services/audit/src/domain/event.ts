@@ -23,6 +23,8 @@ export interface LogEvent {
   readonly place: Place;
   readonly event: string;
   readonly requestId: string | undefined;
+  /** Whose record it is: what the record says of itself, or its actor's; undefined: the platform's own. */
+  readonly tenant: string | undefined;
   readonly terminal: boolean;
   readonly record: Uint8Array;
   readonly leaf: Uint8Array;
@@ -41,6 +43,7 @@ const maxBodies = 4_096;
 const aeadOverheadBytes = 28;
 const tokenForm = /^[A-Za-z0-9_-]{1,64}$/;
 const eventForm = /^[a-z]{1,32}\.[a-z][a-z-]{0,31}$/;
+const tenantForm = /^[a-z0-9][a-z0-9-]{0,63}$/;
 const timeForm = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const contexts = new Map<BodyKind, readonly Body["context"][]>([
   [BodyKind.PROMPT, ["prompt"]],
@@ -84,7 +87,7 @@ function readParts(message: AuditEvent, place: Place, subject: string): LogEvent
   refuseIf(message.record.length > maxEntryBytes, "RECORD_TOO_LONG");
   const record = parseCanonical(message.record);
   refuseIf(!isObject(record), "RECORD_NOT_OBJECT");
-  const { v, event, producer, epoch, sequence, time, request } = record as { [name: string]: Json };
+  const { v, event, producer, epoch, sequence, time, request, tenant, actor } = record as { [name: string]: Json };
   refuseIf(v !== 1, "RECORD_VERSION");
   refuseIf(typeof event !== "string" || !eventForm.test(event), "RECORD_EVENT");
   refuseIf(subject !== subjects.audit(place.producer, event as string), "RECORD_SUBJECT");
@@ -96,12 +99,19 @@ function readParts(message: AuditEvent, place: Place, subject: string): LogEvent
     place,
     event: event as string,
     requestId,
+    tenant: readTenant(tenant, actor),
     terminal: message.terminal,
     record: message.record,
     leaf: leafHash(message.record),
     bodies: readBodies(message),
     jwe: message.vaultSecret?.jwe,
   };
+}
+
+function readTenant(own: Json | undefined, actor: Json | undefined): string | undefined {
+  const found = own ?? (actor !== undefined && isObject(actor) ? actor.tenant : undefined);
+  refuseIf(found !== undefined && (typeof found !== "string" || !tenantForm.test(found)), "RECORD_TENANT");
+  return found as string | undefined;
 }
 
 function readRequestId({ requestId, terminal, bodies, vaultSecret }: AuditEvent, request: Json | undefined) {

@@ -2,6 +2,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { BodyKind, type OpenBodyRequest } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { AppError, asAppError, type Clock, type Db } from "@sallyport/runtime";
 import type { Appender } from "../appender.ts";
+import { tenantOf } from "../db/read.ts";
 import { countOpened } from "../metrics.ts";
 import type { Vault } from "../vault.ts";
 
@@ -26,8 +27,9 @@ export async function openBody({ db, vault, appender, clock }: OpenBodyContext, 
     countOpened(asAppError(error).reason);
     throw error;
   });
+  const tenant = await tenantOf(db, requestId);
   const detail = { kind, lease: leaseId, leaseExpiresAt: leaseExpiresAt.toISOString() };
-  await appender.submit({ kind: "own", facts: { event: "vault.opened", requestId, reviewer, detail } });
+  await appender.submit({ kind: "own", facts: { event: "vault.opened", requestId, reviewer, tenant, detail } });
   countOpened("OK");
   return { body };
 }

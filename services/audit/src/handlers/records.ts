@@ -29,8 +29,10 @@ export interface ReadContext {
   readonly heads: Heads;
 }
 
-export async function getRecord({ db, heads }: ReadContext, { key }: GetRecordRequest) {
-  const record = await findRecord(db, key);
+/** `tenant`: the only one whose records the caller may read; undefined: all. What is another's is not there. */
+export async function getRecord({ db, heads }: ReadContext, { key }: GetRecordRequest, tenant: string | undefined) {
+  const found = await findRecord(db, key);
+  const record = tenant === undefined || found?.tenant === tenant ? found : undefined;
   // The head is read after the record, so it covers it.
   const head = await heads.read();
   if (record === undefined)
@@ -59,22 +61,26 @@ export async function getConsistencyProof({ db, heads }: ReadContext, request: G
   return { hashes: await proveConsistency(db, first, second) };
 }
 
-/** `recheck` is called now and then on a long stream, so that a token that has run out ends it. */
+/**
+ * `tenant` as for getRecord. `recheck` is called now and then on a long stream, so that a token that has run out ends it.
+ */
 export async function* tailRecords(
   { db, heads }: ReadContext,
   request: TailRecordsRequest,
+  tenant: string | undefined,
   signal: AbortSignal,
   recheck: () => Promise<void>,
 ) {
   const { eventTypes: events, follow, last } = request;
   if (events.length > maxEventTypes) throw invalid("too many event types");
   let head = await heads.read();
-  let next = last > 0 ? await indexOfLast(db, head.frontier.size, last, events) : toNumber(request.fromIndex);
+  const selection = { events, tenant };
+  let next = last > 0 ? await indexOfLast(db, head.frontier.size, last, selection) : toNumber(request.fromIndex);
   for (;;) {
     const end = head.frontier.size;
     while (next < end) {
       signal.throwIfAborted();
-      const page = await recordPage(db, { from: next, end, events, limit: pageRecords });
+      const page = await recordPage(db, { ...selection, from: next, end, limit: pageRecords });
       for (const record of page) yield { record: view(record) };
       next = page.length === pageRecords ? page.at(-1)!.index + 1 : end;
       await recheck();
