@@ -258,6 +258,21 @@ describe("replay", () => {
     await consumption[Symbol.asyncDispose]();
   });
 
+  it("passes over what does not decode: one bad message must not hide the good ones of its subject", async () => {
+    const nc = await nats.admin();
+    await send("work.spoilt", "before");
+    await nc.request("work.spoilt", new Uint8Array([0xff]));
+    await send("work.spoilt", "after");
+    const ids: string[] = [];
+    for await (const { message } of bus.replay("WORK", "work.spoilt", ControlMessageSchema))
+      ids.push(message.requestId);
+    expect(ids).toEqual(["before", "after"]);
+    // Leaves nothing to the tests that come after.
+    const { ids: taken, consumption } = collect();
+    await waitFor("both", () => taken().length === 2);
+    await consumption[Symbol.asyncDispose]();
+  });
+
   it("of an unknown subject is empty", async () => {
     for await (const _ of bus.replay("WORK", "work.unheard", ControlMessageSchema)) throw new Error("there is nothing");
   });

@@ -1,7 +1,10 @@
 /** Door 2 and a worker that does not keep to its bounds: on the real bus, with the real policy. */
+import { create } from "@bufbuild/protobuf";
+import { WindowMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { subjects } from "@sallyport/proto/subjects";
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { reviewWindow } from "../src/handlers/review-window.ts";
 import { type Door2, type Platform, startPlatform } from "./fixtures/platform.ts";
 import { beginRun, say, verdictsOf, windowVerdicts } from "./fixtures/requests.ts";
 
@@ -41,5 +44,16 @@ describe("what a worker may not do", () => {
     await say(platform, other, "Text.", true);
     await windowVerdicts(platform, other, 1);
     expect((await verdictsOf(platform, run)).map(({ body }) => body.case)).toEqual(["started"]);
+  });
+
+  test.each([
+    { requestId: "", gatewayId: "gw-0" },
+    { requestId: "a".repeat(200), gatewayId: "gw-0" },
+    { requestId: "r1", gatewayId: "" },
+    { requestId: "r1", gatewayId: "*" },
+  ])("a window that names no request or gateway is its sender's fault, and is not tried again", async (names) => {
+    const meta = { subject: subjects.window("r1"), timestampMs: 0 };
+    const review = reviewWindow(door2.context, create(WindowMessageSchema, names), meta);
+    await expect(review).rejects.toMatchObject({ code: "INVALID_ARGUMENT", reason: "WINDOW_INVALID" });
   });
 });

@@ -78,7 +78,7 @@ export interface Bus extends AsyncDisposable {
     handler: MessageHandler<Desc>,
     options: ConsumeOptions,
   ): Consumption;
-  /** What the stream holds of one subject now, in order. Throws UNAVAILABLE, or INTERNAL for a message of another type. */
+  /** What the stream holds of one subject now, in order; passes over what does not decode, which its consumer buries. Throws UNAVAILABLE. */
   replay<Desc extends DescMessage>(
     stream: string,
     subject: string,
@@ -229,5 +229,13 @@ async function* decodeAll<Desc extends DescMessage>(
   stored: AsyncGenerator<{ data: Uint8Array; meta: MessageMeta }>,
   schema: Desc,
 ) {
-  for await (const { data, meta } of stored) yield { message: fromBinary(schema, data), meta };
+  for await (const { data, meta } of stored) {
+    let message: MessageShape<Desc>;
+    try {
+      message = fromBinary(schema, data);
+    } catch {
+      continue;
+    }
+    yield { message, meta };
+  }
 }

@@ -4,7 +4,7 @@ import { envelopeDigest, type Finding, open } from "@sallyport/attestation";
 import { type Failure, type WindowMessage, WindowMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { type WindowContent, WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { subjects } from "@sallyport/proto/subjects";
-import { asAppError, type MessageMeta } from "@sallyport/runtime";
+import { AppError, asAppError, type MessageMeta } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { type JudgedOutput, judgeOutput, maxFindings } from "../core/judge.ts";
 import { publishFailed, publishStarted, publishWindow } from "../core/publish.ts";
@@ -17,7 +17,12 @@ type Meta = Pick<MessageMeta, "subject" | "timestampMs">;
 
 export async function reviewWindow(context: Context, message: WindowMessage, meta: Meta): Promise<void> {
   const { runs, bus, log } = context;
-  const { requestId, attempt } = message;
+  const { requestId, gatewayId, attempt } = message;
+  // Of both subjects are made; what cannot be one came from no worker of ours.
+  for (const name of [requestId, gatewayId]) {
+    if (!/^[A-Za-z0-9_-]{1,64}$/.test(name))
+      throw new AppError("INVALID_ARGUMENT", "the window names no request or no gateway", { reason: "WINDOW_INVALID" });
+  }
   // In order are the messages of one subject: on another one they would overtake the request's own.
   if (meta.subject !== subjects.window(requestId)) return log.warn({ requestId, attempt }, "a window off its subject");
   let run = runs.get(message.requestId, message.attempt);
