@@ -1,5 +1,5 @@
 /** Who calls: JWT access tokens (RFC 9068 and plain JWTs) of configured OIDC issuers, checked with their published keys. */
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from "jose";
 import type { Clock } from "./clock.ts";
 import { AppError } from "./errors.ts";
@@ -11,6 +11,8 @@ export const tokenAlgorithms = ["ES256", "EdDSA", "RS256", "PS256"] as const;
 const clockToleranceSeconds = 30;
 const maxTokenLength = 16 * 1024;
 const maxGroups = 200;
+const rememberMs = 30_000;
+const maxRemembered = 10_000;
 
 export interface IssuerConfig {
   /** Exactly the token's `iss`. */
@@ -48,18 +50,60 @@ export interface TokenVerifier {
 
 export function createTokenVerifier(issuers: readonly IssuerConfig[], clock: Clock): TokenVerifier {
   const known = new Map(issuers.map((issuer) => [issuer.issuer, { ...issuer, keys: createKeySource(issuer.jwksUri) }]));
+  const verified = new VerifiedTokens(clock);
   return {
     async verify(bearer, certificate) {
       if (bearer === undefined || bearer === "") {
         throw refused("TOKEN_MISSING", "send an access token: `authorization: Bearer <token>`");
       }
-      const issuer = known.get(issuerOf(bearer));
+      const remembered = verified.find(bearer);
+      const issuer = remembered?.issuer ?? known.get(issuerOf(bearer));
       if (issuer === undefined) throw refused("TOKEN_ISSUER", "the token's issuer is not one that is trusted here");
-      const payload = await verifySigned(bearer, issuer, clock);
+      const payload = remembered?.payload ?? (await verifySigned(bearer, issuer, clock));
+      if (!remembered) verified.add(bearer, { payload, issuer });
       checkBinding(payload, certificate);
       return identityOf(payload, issuer, bearer);
     },
   };
+}
+
+type Issuer = IssuerConfig & { readonly keys: KeySource };
+
+interface Verified {
+  readonly payload: JWTPayload;
+  readonly issuer: Issuer;
+}
+
+/**
+ * Tokens whose signature and claims were good a moment ago: a caller comes with the same one again and again. Shorter than
+ * the issuer's keys are kept anyway, so nothing is believed for longer. Only digests of tokens are kept.
+ */
+class VerifiedTokens {
+  readonly #clock: Clock;
+  readonly #entries = new Map<string, Verified & { readonly at: number }>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  find(token: string): Verified | undefined {
+    const entry = this.#entries.get(digestOf(token));
+    if (entry === undefined) return undefined;
+    const now = this.#clock.now().getTime();
+    const expired = now / 1_000 >= (entry.payload.exp ?? 0);
+    return expired || now < entry.at || now >= entry.at + rememberMs ? undefined : entry;
+  }
+
+  add(token: string, verified: Verified): void {
+    const digest = digestOf(token);
+    this.#entries.delete(digest);
+    if (this.#entries.size >= maxRemembered) this.#entries.delete(this.#entries.keys().next().value!);
+    this.#entries.set(digest, { ...verified, at: this.#clock.now().getTime() });
+  }
+}
+
+function digestOf(token: string): string {
+  return hash("sha256", token, "base64");
 }
 
 /** Checks what can be read before the signature is, so that each fault is told by its name. */

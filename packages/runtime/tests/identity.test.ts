@@ -241,3 +241,18 @@ test("a type that is no text is a malformed token and no fault of ours: it needs
     );
   }
 });
+
+test("a token that was good a moment ago is believed again, not beyond its own end, and no other for it", async () => {
+  const bearer = await token({ exp: seconds(now, 40) });
+  const other = await token({ exp: seconds(now, 600) });
+  const who = await verifier.verify(bearer);
+  await verifier.verify(other);
+  const start = now;
+  now = new Date(start.getTime() + 29_000);
+  expect(await verifier.verify(bearer)).toEqual(who);
+  now = new Date(start.getTime() + 71_000);
+  expect(await reasonOf(bearer)).toBe("TOKEN_EXPIRED");
+  const altered = `${other.slice(0, -2)}AA`;
+  await verifier.verify(other);
+  expect(await reasonOf(altered)).toBe("TOKEN_SIGNATURE");
+});
