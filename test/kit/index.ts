@@ -41,7 +41,9 @@ const blocks = {
   rotation: 18_500,
   fuzz: 16_500,
   telemetry: 16_000,
+  metrics: 15_500,
   limits: 15_000,
+  switches: 31_500,
 } as const;
 
 /** Which services to start and with what environment; the rest is as `npm start` has it. */
