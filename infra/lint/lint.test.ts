@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { boundaries } from "./boundaries.ts";
 import { environment } from "./environment.ts";
 import { literalSubjects } from "./literal-subjects.ts";
+import { unknownMetrics } from "./metrics.ts";
 import type { SourceFile, Violation } from "./source-files.ts";
 
 type Rule = (file: SourceFile) => Violation[];
@@ -77,5 +78,19 @@ describe("services meet on the wire", () => {
     ["services/gateway/tests/fixtures/platform.ts", "../../../../infra/local/nats/permissions.ts"],
   ])("%s may import %s", (path, specifier) => {
     expect(broken(boundaries, path, `import { x } from "${specifier}";`)).toEqual([]);
+  });
+});
+
+describe("a dashboard asks only for metrics that somebody defines", () => {
+  const sources = [
+    { path: "services/audit/src/metrics.ts", text: 'histogram("sallyport_log_lag_seconds", "Lag.");' },
+    { path: "services/audit/tests/metrics.test.ts", text: 'counter("sallyport_made_up_total");' },
+  ];
+  const broken = (text: string) => unknownMetrics(sources, [{ path: "alerts.yml", text }]).map(({ line }) => line);
+
+  test("by its name, or by a part of a histogram", () => {
+    expect(broken("x\nsum(rate(sallyport_log_lag_seconds_bucket[5m]))")).toEqual([]);
+    expect(broken("x\nsum(rate(sallyport_log_lags_seconds_bucket[5m]))")).toEqual([2]);
+    expect(broken("sallyport_made_up_total")).toEqual([1]);
   });
 });

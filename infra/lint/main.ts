@@ -3,11 +3,16 @@ import { fileURLToPath } from "node:url";
 import { boundaries } from "./boundaries.ts";
 import { environment } from "./environment.ts";
 import { literalSubjects } from "./literal-subjects.ts";
+import { readAskers, unknownMetrics } from "./metrics.ts";
 import { readSources } from "./source-files.ts";
 
 const rules = [literalSubjects, environment, boundaries];
-const sources = readSources(fileURLToPath(new URL("../..", import.meta.url)));
-const violations = sources.flatMap((source) => rules.flatMap((rule) => rule(source)));
+const repository = fileURLToPath(new URL("../..", import.meta.url));
+const sources = readSources(repository);
+const violations = [
+  ...sources.flatMap((source) => rules.flatMap((rule) => rule(source))),
+  ...unknownMetrics(sources, readAskers(repository)),
+];
 for (const { path, line, message } of violations) console.error(`${path}:${line} ${message}`);
-console.error(`${rules.length} rules over ${sources.length} files: ${violations.length} violations`);
+console.error(`${rules.length + 1} rules over ${sources.length} files: ${violations.length} violations`);
 process.exitCode = violations.length > 0 ? 1 : 0;

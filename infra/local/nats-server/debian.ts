@@ -4,30 +4,35 @@ import type { SourceContext } from "./find.ts";
 import { capture } from "./version.ts";
 
 const TIMEOUT_MS = 3 * 60_000;
-const SUITE = "sid";
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/** Debian's newest: the stable release has a server that is too old. */
+export function fromDebian(context: SourceContext): Promise<string> {
+  return unpackDebian("nats-server", { ...context, suite: "sid" });
+}
+
 /**
- * The package of a newer Debian release, from the mirror that this machine already uses, unpacked and not installed: apt
- * checks the archive's signatures, works in `scratch` and needs no root.
+ * The program of a Debian package of the same name, from the mirror that this machine already uses, unpacked and not
+ * installed: apt checks the archive's signatures, works in `scratch` and needs no root. Resolves with the program's path.
  */
-export async function fromDebian({ env, scratch, log }: SourceContext): Promise<string> {
+export async function unpackDebian(
+  name: string,
+  { env, scratch, log, suite }: SourceContext & { suite: string },
+): Promise<string> {
   const mirror = await debianMirror(env);
   const sources = join(scratch, "sources.list");
-  writeFileSync(sources, `deb [signed-by=${KEYRING}] ${mirror} ${SUITE} main\n`);
+  writeFileSync(sources, `deb [signed-by=${KEYRING}] ${mirror} ${suite} main\n`);
   for (const dir of ["lists/partial", "archives/partial", "root"]) mkdirSync(join(scratch, dir), { recursive: true });
   const options = privateApt(scratch, sources);
-  log(`Debian package: reading the index of ${SUITE}`);
+  log(`Debian package: reading the index of ${suite}`);
   await capture("apt-get", [...options, "update"], { timeoutMs: TIMEOUT_MS, env, cwd: scratch });
-  await capture("apt-get", [...options, "download", "nats-server"], { timeoutMs: TIMEOUT_MS, env, cwd: scratch });
-  const deb = readdirSync(scratch).find((name) => /^nats-server_.*\.deb$/.test(name));
+  await capture("apt-get", [...options, "download", name], { timeoutMs: TIMEOUT_MS, env, cwd: scratch });
+  const deb = readdirSync(scratch).find((file) => file.startsWith(`${name}_`) && file.endsWith(".deb"));
   if (!deb) throw new Error("apt-get downloaded no package");
   const root = join(scratch, "root");
   await capture("dpkg-deb", ["-x", join(scratch, deb), root], { timeoutMs: TIMEOUT_MS, env });
-  const path = ["usr/sbin/nats-server", "usr/bin/nats-server"]
-    .map((tail) => join(root, tail))
-    .find((file) => existsSync(file));
-  if (!path) throw new Error(`${deb} holds no nats-server`);
+  const path = ["usr/sbin", "usr/bin"].map((dir) => join(root, dir, name)).find((file) => existsSync(file));
+  if (!path) throw new Error(`${deb} holds no ${name}`);
   return path;
 }
 
