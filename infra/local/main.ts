@@ -13,6 +13,7 @@ const USAGE = `usage: npm start [-- --port-base N] [-- --home DIR]    start the 
        npm test                                         the whole gate: check what is generated, lint, build, test
        npm run demo                                     a tour of the running platform
        npm run bench [-- --json FILE] [-- --quick]      what the platform adds to a call, beside a peer; docs/benchmarks.md
+       npm run test:fault [-- --seed S] [-- --seeds N] [-- --minutes M]    seeded faults, and the promises checked; docs/design/fault-suite.md
        npm run status | npm run stop                    of the platform that runs on this home`;
 
 /** Exit codes: 0 done, 1 failed, 2 another runner holds the home, 64 wrong usage. */
@@ -21,6 +22,7 @@ async function main(args: string[]): Promise<number> {
   if (command === "test") return runGate(rest);
   if (command === "demo") return runScript("demo", rest);
   if (command === "bench") return runScript("bench", rest);
+  if (command === "test-fault") return runScript("fault", rest);
   const { values } = parseArgs({
     args: rest,
     options: { "port-base": { type: "string" }, home: { type: "string" }, help: { type: "boolean", short: "h" } },
@@ -39,7 +41,7 @@ function usage(code: number): number {
 }
 
 /** A program of test/, with its own arguments; signals are passed on. */
-function runScript(name: "demo" | "bench", args: string[]): Promise<number> {
+function runScript(name: "demo" | "bench" | "fault", args: string[]): Promise<number> {
   const script = join(REPOSITORY, "test", name, "main.ts");
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", script, ...args], {
     stdio: "inherit",

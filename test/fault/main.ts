@@ -12,6 +12,15 @@ const options = {
   minutes: { type: "string" },
 } as const;
 
+/** The first ends the run after its seed; a second one at once: the watchdog ends the platform then. */
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const)
+  process.on(signal, () => {
+    if (stop.signal.aborted) process.exit(130);
+    console.log("stopping after this seed");
+    stop.abort();
+  });
+
 const minuteMs = 60_000;
 const defaultSeeds = 20;
 
@@ -35,7 +44,7 @@ async function main(args: string[]): Promise<number> {
   await using world = await createWorld();
   if (typeof world.disks === "string") console.log(`no faults of disks: ${world.disks}`);
   const done: SeedReport[] = [];
-  for (let n = 0; n < count && performance.now() < endsAt; n++) {
+  for (let n = 0; n < count && performance.now() < endsAt && !stop.signal.aborted; n++) {
     const report = await runSeed(world, first + n);
     done.push(report);
     console.log(describeSeed(report));

@@ -12,11 +12,14 @@ import {
   chatByGrpc,
   chatBySse,
   grpcClients,
+  portsOf,
   readRequests,
+  startProxy,
+  type TcpProxy,
   type TestPlatform,
 } from "../kit/index.ts";
-import { type ErrorName, errors, prepare } from "./support/errors.ts";
-import { allReady, type Fault, inject, modes, offPath, type Part, parts } from "./support/faults.ts";
+import { errors, prepare } from "./support/errors.ts";
+import { allReady, type Fault, inject, modes, offPath, parts } from "./support/faults.ts";
 import { holdAgainstLedger } from "./support/leaks.ts";
 
 const story = { content: "Tell me a long story about the sea.", maxTokens: 400 };
@@ -30,13 +33,20 @@ const timeouts = { REQUEST_DEADLINE: "10s", STALL_TIMEOUT: "4s", DOOR1_DEADLINE:
 
 let sallyport: TestPlatform;
 let clients: ReturnType<typeof grpcClients>;
+/** Between the watermarker and the bus. */
+let watermarkerBus: TcpProxy;
 /** What the denied stream releases before its marker, when all is well. */
 let beforeMarker: string;
 const total = { faults: 0, calls: 0, heard: 0, leaked: 0, answered: 0, refused: 0 };
 
 beforeAll(async () => {
+  watermarkerBus = await startProxy(portsOf("fault").nats);
   sallyport = await bootPlatform("fault", {
-    extraEnv: { gateway: timeouts, "inference-worker": { ENGINE_SEQUENCES: "6", ENGINE_STALL_TIMEOUT: "3s" } },
+    extraEnv: {
+      gateway: timeouts,
+      "inference-worker": { ENGINE_SEQUENCES: "6", ENGINE_STALL_TIMEOUT: "3s" },
+      watermarker: { NATS_URL: `tls://127.0.0.1:${watermarkerBus.port}` },
+    },
   });
   clients = grpcClients(sallyport.platform);
   beforeMarker = (await byGrpc(denied).done).text;
@@ -45,6 +55,7 @@ afterAll(async () => {
   console.info("P1:", JSON.stringify(total));
   clients?.[Symbol.dispose]();
   await sallyport?.[Symbol.asyncDispose]();
+  await watermarkerBus?.[Symbol.asyncDispose]();
 }, 60_000);
 
 const byGrpc = (ask: typeof short | typeof denied) => chatByGrpc(sallyport, clients, ask, { deadlineMs });
@@ -77,7 +88,7 @@ async function startStreams() {
   return { stories, stopped: byGrpc(denied) };
 }
 
-function expectAnswered(call: Call, part: Part | ErrorName): void {
+function expectAnswered(call: Call, part: string): void {
   expect(call.tookMs, "bounded").toBeLessThan(deadlineMs + graceMs);
   if (call.error === undefined) {
     total.answered += 1;
@@ -93,7 +104,7 @@ function expectAnswered(call: Call, part: Part | ErrorName): void {
   if (part !== "ledger fails") expect(call.error.code, JSON.stringify(call.error)).not.toBe("INTERNAL");
 }
 
-async function failWhileStreaming(part: Part | ErrorName, begin: () => Promise<() => Fault>): Promise<void> {
+async function failWhileStreaming(part: string, begin: () => Promise<() => Fault>): Promise<void> {
   const { platform } = sallyport;
   await control();
   const fail = await begin();
@@ -150,8 +161,21 @@ describe("no byte gets out unreviewed, and everybody gets an answer in time", ()
     120_000,
   );
 
+  // It has no tables and no engine: what makes it answer with errors is to be without its signed state.
+  test("while the watermarker is off the bus", async () => {
+    await failWhileStreaming("watermarker is off the bus", async () => () => {
+      const heal = watermarkerBus.cut();
+      const health = sallyport.platform.endpoints.health.watermarker!;
+      const ready = async () => (await fetch(`${health}/readyz`)).status;
+      return {
+        fired: async () => void (await waitFor("it to say that it is not ready", async () => (await ready()) === 503)),
+        undo: async () => heal(),
+      };
+    });
+  }, 120_000);
+
   test("and of all that was heard in all these faults, nothing had leaked", () => {
-    expect(total).toMatchObject({ faults: cases.length + errors.length, leaked: 0 });
+    expect(total).toMatchObject({ faults: cases.length + errors.length + 1, leaked: 0 });
     expect(total.heard).toBeGreaterThan(10_000);
     expect(total.answered).toBeGreaterThan(0);
     expect(total.refused).toBeGreaterThan(0);

@@ -1,20 +1,48 @@
-/** Parts that run and answer, but wrongly: the engine crashes or stands still, the ledger's tables fail, no policy is to be had. */
+/** Parts that run and answer, but wrongly: an engine crashes or stands still, tables fail, the bus refuses, no policy is to be had. */
+
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
 import type { Platform } from "@sallyport/infra/platform";
+import { streams } from "@sallyport/proto/subjects";
+import { streamConfig } from "@sallyport/runtime/provisioning";
 import { waitFor } from "@sallyport/runtime/testing";
 import pg from "pg";
+import { PROVISIONER } from "../../../infra/local/nats/permissions.ts";
+import { connectionOptions } from "../../../infra/local/nats/provisioner.ts";
 import { SUPERUSER } from "../../../infra/local/postgres/cluster.ts";
 import { sessionOptions } from "../../../infra/local/postgres/grants.ts";
 import { connectAs, freeze, Intruder, isAlive, isFrozen, processTree } from "../../kit/index.ts";
 import type { Fault } from "./faults.ts";
 
-export const errors = ["engine crashes", "engine stands still", "ledger fails", "policy is gone"] as const;
+export const errors = [
+  "engine crashes",
+  "engine stands still",
+  "ledger fails",
+  "log fails",
+  "governance fails",
+  "bus refuses",
+  "policy is gone",
+] as const;
 export type ErrorName = (typeof errors)[number];
 
 /** Makes everything ready, so that the fault itself begins at once when the result is called. */
 export function prepare(platform: Platform, name: ErrorName): Promise<() => Fault> {
-  if (name === "engine crashes") return crashEngine(platform);
-  if (name === "engine stands still") return freezeEngine(platform);
-  return name === "ledger fails" ? failLedger(platform) : losePolicy(platform);
+  switch (name) {
+    case "engine crashes":
+      return crashEngine(platform);
+    case "engine stands still":
+      return freezeEngine(platform);
+    case "ledger fails":
+      return failTables(platform, "gateway", ["requests"]);
+    case "log fails":
+      return failTables(platform, "audit", ["records"]);
+    case "governance fails":
+      return failTables(platform, "governance", ["items", "signed_state"]);
+    case "bus refuses":
+      return refuseMessages(platform);
+    case "policy is gone":
+      return losePolicy(platform);
+  }
 }
 
 const engineOf = (platform: Platform) => processTree(platform.service("inference-worker").pid!).slice(1);
@@ -47,16 +75,40 @@ async function freezeEngine(platform: Platform): Promise<() => Fault> {
   };
 }
 
-async function failLedger({ home, ports }: Platform): Promise<() => Fault> {
+async function failTables({ home, ports }: Platform, schema: string, tables: string[]): Promise<() => Fault> {
   const owner = new pg.Client(sessionOptions(home, ports.postgres, SUPERUSER));
   await owner.connect();
+  const rename = (from: string, to: string) =>
+    owner.query(tables.map((table) => `ALTER TABLE ${schema}.${table}${from} RENAME TO ${table}${to}`).join("; "));
   return () => {
-    const gone = owner.query("ALTER TABLE gateway.requests RENAME TO requests_away");
+    const gone = rename("", "_away");
     return {
       fired: () => gone.then(() => {}),
       undo: async () => {
-        await owner.query("ALTER TABLE gateway.requests_away RENAME TO requests");
+        await rename("_away", "");
         await owner.end();
+      },
+    };
+  };
+}
+
+/** The bus answers every publish on the way of a request, and to the log, with a refusal. */
+async function refuseMessages({ home, ports }: Platform): Promise<() => Fault> {
+  const nc = await connect({ ...connectionOptions(home, ports.nats, PROVISIONER), reconnect: false });
+  const jsm = await jetstreamManager(nc, { checkAPI: false });
+  const specs = [streams.JOBS, streams.WINDOWS, streams.VERDICTS, streams.AUDIT].map((spec) => streamConfig(spec));
+  const change = (smallest: object) =>
+    Promise.all(specs.map((config) => jsm.streams.update(config.name, { ...config, ...smallest })));
+  return () => {
+    const refusing = change({ max_msg_size: 1 });
+    return {
+      fired: async () => {
+        for (const { config } of await refusing)
+          if (config.max_msg_size !== 1) throw new Error(`${config.name} still takes messages`);
+      },
+      undo: async () => {
+        await change({});
+        await nc.close();
       },
     };
   };

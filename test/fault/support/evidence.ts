@@ -26,6 +26,7 @@ import { type AuditLog, isTerminal, type LoggedRecord, type LogTrust } from "./l
 export interface Transcript {
   via: Via;
   person: Person;
+  prompt: string;
   requestId: string | undefined;
   windows: HeardWindow[];
   events: HeardEvent[];
@@ -129,14 +130,14 @@ export async function outboxes({ platform }: TestPlatform): Promise<Record<strin
   return Object.fromEntries(await Promise.all(counts));
 }
 
-function transcribe({ call, again, person }: LoadCall): Transcript[] {
-  const first = transcriptOf(call, person);
-  return again ? [first, transcriptOf(again, person, first)] : [first];
+function transcribe({ call, again, person, prompt }: LoadCall): Transcript[] {
+  const first = transcriptOf(call, { person, prompt, repeats: undefined });
+  return again ? [first, transcriptOf(again, { person, prompt, repeats: first })] : [first];
 }
 
-function transcriptOf(call: Call, person: Person, repeats?: Transcript): Transcript {
+function transcriptOf(call: Call, asked: Pick<Transcript, "person" | "prompt" | "repeats">): Transcript {
   const { via, requestId, state, leafHash, error } = call;
-  return { via, person, requestId, windows: call.windows, events: call.events, state, leafHash, error, repeats };
+  return { ...asked, via, requestId, windows: call.windows, events: call.events, state, leafHash, error };
 }
 
 /** As its author, everything of this seed that was released after a hold, and a part of the rest. */

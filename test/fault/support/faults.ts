@@ -12,7 +12,14 @@ export const modes = ["stopped", "hung", "killed"] as const;
 export type Mode = (typeof modes)[number];
 
 /** Not on the way of an allowed request: without them it is answered all the same. */
-export const offPath: readonly string[] = ["watermarker", "audit", "governance"];
+export const offPath: readonly string[] = [
+  "watermarker",
+  "audit",
+  "governance",
+  "watermarker is off the bus",
+  "log fails",
+  "governance fails",
+];
 
 export interface Fault {
   /** Resolves once the part is seen to be down; rejects when it is not. */

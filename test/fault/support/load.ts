@@ -1,4 +1,5 @@
 /** Callers of every kind at once, for as long as they are asked to: what a working day throws at the platform. */
+import { delay } from "@sallyport/runtime";
 import { waitFor } from "@sallyport/runtime/testing";
 import {
   type Ask,
@@ -31,6 +32,7 @@ const kinds: readonly Kind[] = [
   { expected: "held", share: 8, ask: { content: "Say the review phrase.", maxTokens: 60 } },
   { expected: "cancelled", share: 14, ask: { content: "Tell me a long story about the sea.", maxTokens: 200 } },
 ];
+const afterRefusalMs = 100;
 const deck = kinds.flatMap((kind) => Array<Kind>(kind.share).fill(kind));
 /** Two identities, of two tenants. */
 const people: readonly Person[] = ["user", "user", "outsider"];
@@ -60,6 +62,7 @@ export function chooseCall(random: Random, key: string): Choice {
 export interface LoadCall {
   readonly expected: Expected;
   readonly person: Person;
+  readonly prompt: string;
   readonly call: Call;
   /** The same request under the same idempotency key. */
   again?: Call;
@@ -107,12 +110,13 @@ export class Load {
     for (let asked = 0; !this.#stopped; asked++) {
       const choice = chooseCall(random, `load-${seed}-${caller}-${asked}`);
       const { expected, ask } = choice;
-      const begun: LoadCall = { expected, person: ask.person, call: this.#begin(choice, expected === "cancelled") };
+      const { person, content: prompt } = ask;
+      const begun: LoadCall = { expected, person, prompt, call: this.#begin(choice, expected === "cancelled") };
       this.calls.push(begun);
       await begun.call.done;
       const cutOff = begun.call.state === undefined && expected !== "cancelled";
       // Refused before it was accepted, or cut off: nobody hammers on a closed door.
-      if (cutOff) await gateway.whenReady().catch(() => {});
+      if (cutOff) await Promise.all([gateway.whenReady().catch(() => {}), delay(afterRefusalMs)]);
       if (ask.idempotencyKey === undefined || !(cutOff || choice.repeats)) continue;
       begun.again = this.#begin(choice, false);
       await begun.again.done;

@@ -1,0 +1,68 @@
+/**
+ * Seeded faults of every kind over a mixed load, and after each seed the checker's word on the promises. And the checker
+ * itself: what it cannot find would be worth nothing.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { corruptions } from "./checker/corruptions/index.ts";
+import { check } from "./checker/index.ts";
+import { runSeed, type SeedReport } from "./seeded/run-seed.ts";
+import { kinds } from "./seeded/schedule.ts";
+import { describeSeed, describeViolations } from "./seeded/words.ts";
+import { createWorld, type World } from "./seeded/world.ts";
+import { mulberry32 } from "./support/random.ts";
+import { findSecrets } from "./support/secrets.ts";
+
+const given = process.env.SALLYPORT_TEST_SEED;
+const seeds = given === undefined ? Array.from({ length: 20 }, (_, at) => at + 1) : [Number(given)];
+
+let world: World;
+const reports: SeedReport[] = [];
+beforeAll(async () => {
+  world = await createWorld();
+  if (typeof world.disks === "string") console.info(`no faults of disks: ${world.disks}`);
+}, 180_000);
+afterAll(() => world?.[Symbol.asyncDispose](), 120_000);
+
+describe("whatever happens, every promise is kept", () => {
+  test.each(seeds)(
+    "seed %i",
+    async (seed) => {
+      const report = await runSeed(world, seed);
+      reports.push(report);
+      console.info(describeSeed(report));
+      expect(report.violations, describeViolations(report)).toEqual([]);
+    },
+    300_000,
+  );
+
+  test("and it did happen: each kind of fault took place, and every kind of request was made", (context) => {
+    if (reports.length < kinds.length - 1) context.skip("one seed has only some kinds");
+    const steps = reports.flatMap((report) => report.steps);
+    const possible = kinds.filter((kind) => kind.impossible?.(world) === undefined);
+    const seen = new Set(steps.filter(({ missed }) => missed === undefined).map(({ name }) => name));
+    expect(possible.map(({ name }) => name).filter((name) => !seen.has(name))).toEqual([]);
+    const states = new Set(reports.flatMap((report) => Object.keys(report.states)));
+    expect([...states]).toEqual(expect.arrayContaining(["released", "blocked", "held", "cancelled"]));
+    expect(reports.reduce((sum, { heard }) => sum + heard, 0)).toBeGreaterThan(10_000);
+  });
+
+  test("no service's log holds a token, a key, a prompt or an answer", async () => {
+    const found = await findSecrets(
+      world.sallyport.platform,
+      reports.flatMap(({ evidence }) => evidence),
+    );
+    expect(found.searched).toBeGreaterThan(100);
+    expect(found.lines).toBeGreaterThan(100);
+    expect(found.leaks).toEqual([]);
+  }, 60_000);
+});
+
+describe("the checker finds", () => {
+  test.for(corruptions)("$what", ({ what, promise, spoil }, { skip }) => {
+    const random = mulberry32([...what].reduce((sum, char) => sum + char.charCodeAt(0), 0));
+    const spoilt = reports.map(({ evidence }) => spoil(evidence, random)).find((evidence) => evidence !== undefined);
+    if (spoilt === undefined && given !== undefined) skip("this seed has nothing to spoil so");
+    expect(spoilt, "nothing to spoil so in any seed").toBeDefined();
+    expect(check(spoilt!).map((violation) => violation.promise)).toContain(promise);
+  });
+});
