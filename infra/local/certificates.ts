@@ -29,7 +29,7 @@ export async function issueCa(certFile: string, keyFile: string, now: Date): Pro
   writeWhole(certFile, `${certificate.toString("pem")}\n`, 0o644);
 }
 
-/** A certificate for both ends of TLS on this machine's loopback; `id` becomes its URI SAN (SPIFFE X.509-SVID). */
+/** A certificate for both ends of TLS on this machine's loopback, and on a host of the holder's name; `id` becomes its URI SAN (SPIFFE X.509-SVID). */
 export async function issueLeaf(
   files: { cert: string; key: string; ca: string },
   caKeyFile: string,
@@ -41,6 +41,8 @@ export async function issueLeaf(
   const ca = new x509.X509Certificate(readFileSync(files.ca, "utf8"));
   const names = [
     { type: "dns", value: "localhost" },
+    // Where each has a host of its own: the name of its container or Kubernetes service.
+    { type: "dns", value: name },
     { type: "ip", value: "127.0.0.1" },
     { type: "ip", value: "::1" },
     { type: "url", value: id },

@@ -134,7 +134,7 @@ export function issuerUrl(ports: Ports): string {
   return `http://${HOST}:${ports.issuer}`;
 }
 
-function vaultMasterKeyFile(home: Home): string {
+export function vaultMasterKeyFile(home: Home): string {
   const file = join(home.secretsDir, "vault-master-key");
   secretFile(file);
   return file;

@@ -37,9 +37,25 @@ export function storeDir(home: Home): string {
   return join(home.natsDir, "data");
 }
 
-/** Writes the server's configuration: loopback, TLS with client certificates, one user a service with its own subjects. */
-export function writeConfig(home: Home, port: number, gatewayId: string): string {
-  const { cert, key, ca } = certificateFiles(home, "nats");
+/** Where the server listens and finds its files, as it sees them itself. */
+export interface ServerPlace {
+  readonly listen: string;
+  /** Of /healthz and its like, where somebody asks. */
+  readonly monitor?: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+  readonly storeDir: string;
+}
+
+/** A server of this machine's own, on loopback. */
+function localPlace(home: Home, port: number): ServerPlace {
+  return { listen: `127.0.0.1:${port}`, ...certificateFiles(home, "nats"), storeDir: storeDir(home) };
+}
+
+/** Writes the server's configuration: TLS with client certificates, one user a service with its own subjects. */
+export function writeConfig(home: Home, port: number, gatewayId: string, place = localPlace(home, port)): string {
+  const { listen, monitor, cert, key, ca } = place;
   const users = busUsers.flatMap((user) =>
     [seedFile(home, user), nextSeedFile(home, user)]
       .filter(existsSync)
@@ -47,8 +63,8 @@ export function writeConfig(home: Home, port: number, gatewayId: string): string
   );
   const text = `# Generated from proto/subjects.ts and infra/flows.ts at every start: edit those.
 server_name: sallyport-local
-listen: "127.0.0.1:${port}"
-max_payload: ${MAX_PAYLOAD_BYTES}
+listen: ${JSON.stringify(listen)}
+${monitor === undefined ? "" : `http: ${JSON.stringify(monitor)}\n`}max_payload: ${MAX_PAYLOAD_BYTES}
 tls {
   cert_file: ${JSON.stringify(cert)}
   key_file: ${JSON.stringify(key)}
@@ -57,7 +73,7 @@ tls {
   timeout: 5
 }
 jetstream {
-  store_dir: ${JSON.stringify(storeDir(home))}
+  store_dir: ${JSON.stringify(place.storeDir)}
   max_memory_store: ${MAX_MEMORY_STORE_BYTES}
   max_file_store: ${MAX_FILE_STORE_BYTES}
 }

@@ -15,10 +15,10 @@ const API_TIMEOUT_MS = 5_000;
 const OTHER_CONFIGURATION = new Set([10058, 10148]);
 
 /** Options of a connection as `user`, by seed and client certificate. */
-export function connectionOptions(home: Home, port: number, user: Parameters<typeof seedFile>[1]) {
+export function connectionOptions(home: Home, port: number, user: Parameters<typeof seedFile>[1], host = "127.0.0.1") {
   const { cert, key, ca } = certificateFiles(home, user);
   return {
-    servers: `tls://127.0.0.1:${port}`,
+    servers: `tls://${host}:${port}`,
     name: user,
     authenticator: nkeyAuthenticator(new TextEncoder().encode(readFileSync(seedFile(home, user), "utf8").trim())),
     tls: { certFile: cert, keyFile: key, caFile: ca },
@@ -35,8 +35,8 @@ export class Provisioner {
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(home: Home, port: number, report: (line: string) => void) {
-    this.#options = connectionOptions(home, port, PROVISIONER);
+  constructor(home: Home, port: number, report: (line: string) => void, host?: string) {
+    this.#options = connectionOptions(home, port, PROVISIONER, host);
     this.#report = report;
   }
 

@@ -7,9 +7,15 @@ import { DATABASE, databaseServices, passwordFile, SUPERUSER } from "./cluster.t
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /** Options of a TLS session of `role`, checked against the dev CA. */
-export function sessionOptions(home: Home, port: number, role: string, database = DATABASE): pg.ClientConfig {
+export function sessionOptions(
+  home: Home,
+  port: number,
+  role: string,
+  database = DATABASE,
+  host = "127.0.0.1",
+): pg.ClientConfig {
   return {
-    host: "127.0.0.1",
+    host,
     port,
     user: role,
     password: readFileSync(passwordFile(home, role), "utf8").trim(),
@@ -20,12 +26,12 @@ export function sessionOptions(home: Home, port: number, role: string, database 
 }
 
 /** The database, and for each service that has one (infra/flows.ts) a role and a schema that only it may use. Idempotent. */
-export async function grantSchemas(home: Home, port: number): Promise<void> {
-  await withSession(sessionOptions(home, port, SUPERUSER, "postgres"), async (session) => {
+export async function grantSchemas(home: Home, port: number, host?: string): Promise<void> {
+  await withSession(sessionOptions(home, port, SUPERUSER, "postgres", host), async (session) => {
     const { rowCount } = await session.query("SELECT 1 FROM pg_database WHERE datname = $1", [DATABASE]);
     if (rowCount === 0) await session.query(`CREATE DATABASE ${DATABASE}`);
   });
-  await withSession(sessionOptions(home, port, SUPERUSER), async (session) => {
+  await withSession(sessionOptions(home, port, SUPERUSER, DATABASE, host), async (session) => {
     await session.query(`REVOKE ALL ON DATABASE ${DATABASE} FROM PUBLIC`);
     await session.query("REVOKE ALL ON SCHEMA public FROM PUBLIC");
     for (const service of databaseServices) await grantSchema(home, session, service);
