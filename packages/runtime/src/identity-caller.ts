@@ -14,7 +14,7 @@ export interface Presented {
 
 export interface Caller extends CallerIdentity {
   /** The entry that it is believed for; undefined for an access token, which its issuer vouches for. */
-  readonly credentialRef: CredentialRef | undefined;
+  readonly credentialRef?: CredentialRef;
 }
 
 export interface CallerVerifier {
@@ -29,7 +29,7 @@ export function createCallerVerifier(
   return {
     async verify({ bearer, certificate }) {
       if (bearer) {
-        if (!isApiToken(bearer)) return { ...(await tokens.verify(bearer, certificate)), credentialRef: undefined };
+        if (!isApiToken(bearer)) return tokens.verify(bearer, certificate);
         const { identity, ref } = credentials.token(bearer);
         return { ...identity, credentialRef: ref };
       }

@@ -118,6 +118,9 @@ export function switchCode({ kind }: Pick<Switch, "kind">): SwitchCode {
   return refusals[kind][1];
 }
 
+/** How worker and door 2 report a run that they stopped for a switch; which one it was the gateway knows itself. */
+export const stoppedBySwitch = "SWITCHED_OFF";
+
 const kindsByCode = new Map<string, SwitchKind>(switchKinds.map((kind) => [refusals[kind][1], kind]));
 
 export function isSwitchCode(code: string): code is SwitchCode {

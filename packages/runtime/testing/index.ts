@@ -5,5 +5,6 @@ export * from "./pki.ts";
 export * from "./postgres.ts";
 export * from "./server-process.ts";
 export * from "./shared-postgres.ts";
+export * from "./switches.ts";
 export * from "./trust.ts";
 export * from "./wait-for.ts";
