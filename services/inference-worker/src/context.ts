@@ -18,7 +18,9 @@ import {
   systemClock,
   systemIds,
   type WatchedState,
+  type WatchedSwitches,
   watchState,
+  watchSwitches,
 } from "@sallyport/runtime";
 import type { Config } from "./config.ts";
 import type { ApprovedModel } from "./domain/manifest.ts";
@@ -37,6 +39,7 @@ export interface Context {
   readonly trust: TrustBundle;
   readonly bus: Bus;
   readonly manifest: WatchedState<Manifest>;
+  readonly switches: WatchedSwitches;
   readonly guardPrompt: string;
   readonly runs: RunRegistry;
   readonly createEngine: (model: ApprovedModel) => Engine;
@@ -62,10 +65,11 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const bus = await connectBus({ url: config.natsUrl, nkeySeed, tls, service: "inference-worker", log });
   if (signal.aborted) await bus[Symbol.asyncDispose]();
   signal.throwIfAborted();
-  const watch = { bus, trust: () => trust, clock, log, bucket: "models", key: "manifest" };
+  const watch = { bus, trust: () => trust, clock, log };
   return {
     ...{ config, log, clock, ids, signer, encryptionKey, trust, bus, guardPrompt },
-    manifest: watchState<Manifest>({ ...watch, decode: readManifest }),
+    manifest: watchState<Manifest>({ ...watch, bucket: "models", key: "manifest", decode: readManifest }),
+    switches: watchSwitches(watch),
     runs: new RunRegistry(),
     createEngine: (model) => createEngine(model, config, String(tls.ca), log),
   };

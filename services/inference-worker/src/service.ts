@@ -1,6 +1,6 @@
 import { ControlMessageSchema, JobSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { coreSubjects, ownConsumers } from "@sallyport/proto/subjects";
-import { type Consumption, type Readiness, sendTelemetry, startHealth } from "@sallyport/runtime";
+import { type Consumption, type Readiness, sendTelemetry, startHealth, stoppedBySwitch } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 import type { Manifest } from "./domain/manifest.ts";
 import { findApproved } from "./domain/model-table.ts";
@@ -15,10 +15,11 @@ const finishMs = 4_000;
 
 export async function startService(context: Context, signal: AbortSignal): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
-  const { bus, config, log, manifest, runs } = context;
+  const { bus, config, log, manifest, runs, switches } = context;
   stack.use(bus);
   stack.use(sendTelemetry(bus));
   stack.use(manifest);
+  stack.use(switches);
   const intake = new Intake((name) => consume(context, () => models, name));
   const models: ModelPool = new ModelPool({
     ...{ manifest, log, storeDir: config.modelStoreDir, maxModels: config.maxModels },
@@ -29,6 +30,7 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   });
   stack.use(models);
   stack.use(intake);
+  stack.defer(switches.onChange(() => stopSwitchedOff(context)));
   stack.defer(armStop(context));
   stack.defer(
     bus.onSignal(coreSubjects.control.pattern, ControlMessageSchema, (message) => stopRun({ runs, log }, message)),
@@ -102,10 +104,18 @@ function stopRevoked({ runs, log }: Context, manifest: Manifest): void {
   if (stopped > 0) log.warn({ stopped }, "runs of a revoked model stopped");
 }
 
-function readiness({ bus, manifest }: Context, models: ModelPool): Readiness {
+function stopSwitchedOff({ runs, switches, log }: Context): void {
+  if (!switches.fresh) return;
+  const off = ({ about }: Run) => switches.find(about) !== undefined;
+  const stopped = runs.stop(off, stoppedBySwitch, "the operators have switched this off");
+  if (stopped > 0) log.warn({ stopped }, "runs stopped that are switched off");
+}
+
+function readiness({ bus, manifest, switches }: Context, models: ModelPool): Readiness {
   const checks: Record<string, string> = {
     bus: bus.connected ? "ok" : "disconnected",
     models: manifest.fresh ? "ok" : "stale",
+    switches: switches.fresh ? "ok" : "stale",
     engines: models.states.every(({ ready }) => ready) ? "ok" : "not all ready",
   };
   const loaded = new Set(models.states.filter(({ ready }) => ready).map(({ digest }) => digest));

@@ -7,6 +7,7 @@ import {
   WindowContentSchema,
 } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { subjects } from "@sallyport/proto/subjects";
+import { stoppedBySwitch } from "@sallyport/runtime";
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Platform, startPlatform } from "./fixtures/platform.ts";
@@ -221,3 +222,29 @@ async function expectAcknowledged(): Promise<void> {
     await nc.close();
   }
 }
+
+describe("what is switched off", () => {
+  const pause = (model: string) => [{ id: "1", kind: "pause", target: { scope: "model", model } }];
+
+  test("stops within a second in the middle of its answer, and is not begun while the switch holds", async () => {
+    const made = await request(longAnswer);
+    await begin(made);
+    const began = performance.now();
+    await platform.switchOff(pause(name));
+    await waitFor("the stop", () => worker.context.runs.find(made.job.requestId, 1) === undefined, { everyMs: 2 });
+    console.log(`a run stopped ${Math.round(performance.now() - began)} ms after the put began`);
+    expect(performance.now() - began).toBeLessThan(1_000);
+    const told = { code: stoppedBySwitch, retryable: true };
+    expect(failureOf(await finished(platform, made.job.requestId))).toMatchObject(told);
+    const next = await request();
+    await submit(platform, next.job);
+    const messages = await finished(platform, next.job.requestId);
+    expect(failureOf(messages)).toMatchObject(told);
+    expect(messages.some(({ body }) => body.case === "content")).toBe(false);
+    await platform.switchOff(pause("another.model"));
+    await waitFor("the resumption", () => !worker.context.switches.find(made.job));
+    const last = await request();
+    await submit(platform, last.job);
+    expect((await finished(platform, last.job.requestId)).at(-1)?.body.case).toBe("content");
+  });
+});

@@ -16,7 +16,9 @@ import {
   systemClock,
   type TlsMaterial,
   type WatchedState,
+  type WatchedSwitches,
   watchState,
+  watchSwitches,
 } from "@sallyport/runtime";
 import type { Config } from "./config.ts";
 import { Runs } from "./core/runs.ts";
@@ -35,6 +37,7 @@ export interface Context {
   /** Digests of the approved models. */
   readonly models: WatchedState<ReadonlySet<string>>;
   readonly approvedModel: (digest: string) => boolean;
+  readonly switches: WatchedSwitches;
   readonly runs: Runs;
 }
 
@@ -62,6 +65,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: policyFromState });
   const models = watchState({ ...watch, bucket: "models", key: "manifest", decode: readDigests });
   const approvedModel = (digest: string) => models.fresh && models.get().has(digest);
+  const switches = watchSwitches(watch);
   const runs = new Runs(clock);
   return {
     config,
@@ -76,6 +80,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
     policy,
     models,
     approvedModel,
+    switches,
     runs,
   };
 }

@@ -10,10 +10,11 @@ import { reviewWindow } from "./handlers/review-window.ts";
 
 export async function startService(context: Context, signal: AbortSignal): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
-  const { bus, config, log, policy, models, runs, tls } = context;
+  const { bus, config, log, policy, models, switches, runs, tls } = context;
   stack.use(bus);
   stack.use(policy);
   stack.use(models);
+  stack.use(switches);
   stack.use(observeValue("sallyport_runs_under_review", "Runs whose windows door 2 is reading.", () => runs.size));
   // One request's windows are judged in order; different requests side by side.
   const inOrder = { concurrency: config.concurrency, orderedBy: (subject: string) => subject };
@@ -44,6 +45,7 @@ export async function startService(context: Context, signal: AbortSignal): Promi
       windows: bound,
       policy: fresh(policy),
       models: fresh(models),
+      switches: fresh(switches),
     };
     return { ready: Object.values(checks).every((check) => check === "ok"), checks };
   };

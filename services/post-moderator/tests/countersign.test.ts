@@ -2,6 +2,7 @@ import { clone } from "@bufbuild/protobuf";
 import { type Envelope, envelopeDigest, open, type Predicate } from "@sallyport/attestation";
 import { EnvelopeSchema } from "@sallyport/proto/sallyport/attestation/v1/attestation";
 import type { WindowVerdict } from "@sallyport/proto/sallyport/bus/v1/bus";
+import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Door2, type Platform, startPlatform } from "./fixtures/platform.ts";
 import { admit, beginRun, type Facts, say, sign, type TestRun, windowVerdicts } from "./fixtures/requests.ts";
@@ -55,6 +56,21 @@ describe("a person's release", () => {
     const bytes = open(run.secret, { requestId, kind: "output", attempt, index: 0 }, held.content);
     admit(run);
     expect(run.verifier.heldOutput(hold, signed, countersign as Envelope, bytes).final).toBe(true);
+  });
+
+  test("waits while its tenant is switched off", async () => {
+    const hold = held.envelope as Envelope;
+    const ask = () => {
+      const asked = { requestId: run.job.requestId, hold, review: review(hold) };
+      return door2.client.countersign(asked, deadline).then(
+        () => "signed",
+        ({ reason }) => reason,
+      );
+    };
+    await platform.switchOff([{ id: "1", kind: "pause", target: { scope: "tenant", tenant: "acme" } }]);
+    await waitFor("the pause", async () => (await ask()) === "PAUSED");
+    await platform.switchOff([]);
+    await waitFor("the end of the pause", async () => (await ask()) === "signed");
   });
 
   test.each([

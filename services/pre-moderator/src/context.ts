@@ -14,7 +14,9 @@ import {
   systemClock,
   type TlsMaterial,
   type WatchedState,
+  type WatchedSwitches,
   watchState,
+  watchSwitches,
 } from "@sallyport/runtime";
 import type { Config } from "./config.ts";
 
@@ -26,6 +28,7 @@ export interface Context {
   readonly bus: Bus;
   readonly signer: Signer;
   readonly policy: WatchedState<PolicyEngine>;
+  readonly switches: WatchedSwitches;
 }
 
 export interface Overrides {
@@ -48,5 +51,5 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   signal.throwIfAborted();
   const watch = { bus, trust: () => trust, clock, log };
   const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: policyFromState });
-  return { config, log, clock, tls, bus, signer, policy };
+  return { config, log, clock, tls, bus, signer, policy, switches: watchSwitches(watch) };
 }

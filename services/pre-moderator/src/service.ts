@@ -8,9 +8,10 @@ import { judgeTexts } from "./handlers/judge-texts.ts";
 
 export async function startService(context: Context, signal: AbortSignal): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
-  const { bus, config, log, policy, tls } = context;
+  const { bus, config, log, policy, switches, tls } = context;
   stack.use(bus);
   stack.use(policy);
+  stack.use(switches);
   const handlers = {
     judgeRequest: (request: Parameters<typeof judgeRequest>[1]) => judgeRequest(context, request),
     judgeTexts: (request: Parameters<typeof judgeTexts>[1]) => judgeTexts(context, request),
@@ -20,7 +21,8 @@ export async function startService(context: Context, signal: AbortSignal): Promi
     await serve([{ service: PreModerationService, handlers }], { address: config.grpcAddress, tls, mutual, log }),
   );
   const ready = (): Readiness => {
-    const checks = { bus: bus.connected ? "ok" : "disconnected", policy: policy.fresh ? "ok" : "stale" };
+    const fresh = (state: { fresh: boolean }) => (state.fresh ? "ok" : "stale");
+    const checks = { bus: bus.connected ? "ok" : "disconnected", policy: fresh(policy), switches: fresh(switches) };
     return { ready: Object.values(checks).every((check) => check === "ok"), checks };
   };
   stack.use(await startHealth(config.healthAddress, { ready }));

@@ -59,6 +59,21 @@ function verify(requestId: string, envelope: unknown, bytes: Uint8Array, decisio
   });
 }
 
+describe("what is switched off", () => {
+  test.each([
+    ["PAUSED", "pause", { scope: "model", model: "pilot" }],
+    ["BANNED", "ban", { scope: "identity", tenant: "acme", issuer: identity.issuer, subject: "ann" }],
+  ])("is not judged: %s", async (reason, kind, target) => {
+    const about = { ...identity, model: "pilot" };
+    await door1.switchOff([{ id: "1", kind, target }]);
+    await waitFor("the switch", () => door1.context.switches.find(about));
+    await expect(judge("How is bread made?")).rejects.toMatchObject({ reason });
+    await door1.switchOff([]);
+    await waitFor("its end", () => !door1.context.switches.find(about));
+    expect((await judge("How is bread made?")).reply.decision).toBe(Decision.ALLOW);
+  });
+});
+
 describe("judging a request", () => {
   test("allows an ordinary one and signs over its exact bytes, model and policy", async () => {
     const { reply, request } = await judge("How is bread made?");

@@ -13,6 +13,8 @@ import {
   loadTrust,
   systemClock,
   type TlsMaterial,
+  type WatchedSwitches,
+  watchSwitches,
 } from "@sallyport/runtime";
 import type { Config } from "./config.ts";
 
@@ -25,6 +27,7 @@ export interface Context {
   readonly signer: Signer;
   readonly encryptionKey: DecryptionKeys;
   readonly trust: TrustBundle;
+  readonly switches: WatchedSwitches;
 }
 
 export interface Overrides {
@@ -48,5 +51,6 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const bus = await connectBus({ url: config.natsUrl, nkeySeed, tls, service: "watermarker", log });
   if (signal.aborted) await bus[Symbol.asyncDispose]();
   signal.throwIfAborted();
-  return { config, log, clock, tls, bus, signer, encryptionKey, trust };
+  const switches = watchSwitches({ bus, trust: () => trust, clock, log });
+  return { config, log, clock, tls, bus, signer, encryptionKey, trust, switches };
 }

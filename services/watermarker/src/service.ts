@@ -12,8 +12,9 @@ export interface Service extends AsyncDisposable {
 
 export async function startService(context: Context, signal: AbortSignal): Promise<Service> {
   await using stack = new AsyncDisposableStack();
-  const { bus, config, log, tls } = context;
+  const { bus, config, log, switches, tls } = context;
   stack.use(bus);
+  stack.use(switches);
   const mutual = { allowedCallers: (service: string) => allowedCallers("watermarker", service) };
   const handlers = { detect };
   const server = stack.use(
@@ -31,8 +32,12 @@ export async function startService(context: Context, signal: AbortSignal): Promi
 }
 
 /** Keys were read at the start, or there were no service; trust may run out while it runs. */
-function readiness({ bus, trust, signer, clock }: Context): Readiness {
-  const checks = { bus: bus.connected ? "ok" : "disconnected", trust: "ok" };
+function readiness({ bus, trust, signer, clock, switches }: Context): Readiness {
+  const checks = {
+    bus: bus.connected ? "ok" : "disconnected",
+    switches: switches.fresh ? "ok" : "stale",
+    trust: "ok",
+  };
   try {
     trust.assertCurrent(clock.now());
     trust.keyFor(signer.keyid, "watermarker", clock.now());

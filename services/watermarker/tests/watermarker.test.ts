@@ -2,11 +2,11 @@ import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypt
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createTrustBundle, keyIdOf, type TrustContents } from "@sallyport/attestation";
+import { createSigner, createTrustBundle, keyIdOf, type TrustContents } from "@sallyport/attestation";
 import { WatermarkService } from "@sallyport/proto/sallyport/watermark/v1/watermark";
 import { type ServiceName, services } from "@sallyport/proto/subjects";
 import { createClient, createLogger } from "@sallyport/runtime";
-import { startTestNats, type TestNats, waitFor } from "@sallyport/runtime/testing";
+import { publishSwitches, startTestNats, type TestNats, waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { allowedCallers } from "../../../infra/flows.ts";
 import { servicePermissions } from "../../../infra/local/nats/permissions.ts";
@@ -18,6 +18,7 @@ const hourMs = 3_600_000;
 const image = { image: new Uint8Array([0x89, 0x50, 0x4e, 0x47]), deep: true };
 const log = createLogger("watermarker", "error");
 const stop = new AbortController();
+const stateKey = generateKeyPairSync("ed25519").privateKey;
 let dir: string;
 let nats: TestNats;
 let service: Service;
@@ -25,6 +26,7 @@ let service: Service;
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), "sallyport-watermarker-"));
   nats = await startTestNats({ permissions: { watermarker: servicePermissions("watermarker", "gw-0") } });
+  await nats.provision();
   service = await startService(await fromConfig(readConfig(await environment()), stop.signal, { log }), stop.signal);
 });
 afterAll(async () => {
@@ -65,8 +67,11 @@ function contentsOf(key: KeyObject, stage: TrustContents["keys"][number]["stages
   const [notBefore, notAfter] = [at(-hourMs), at(hourMs)];
   const der = publicKey.export({ type: "spki", format: "der" }).toString("base64");
   const entry = { keyid: keyIdOf(publicKey), service: "watermarker", stages: [stage], publicKey: der };
-  const dated = { ...entry, notBefore, notAfter };
-  return { version: 1, issuedAt: at(-1_000), expiresAt: notAfter, keys: [dated], encryption: [], logs: [] };
+  const state = createPublicKey(stateKey);
+  const stateDer = state.export({ type: "spki", format: "der" }).toString("base64");
+  const governance = { keyid: keyIdOf(state), service: "governance", stages: ["state" as const], publicKey: stateDer };
+  const keys = [entry, governance].map((key) => ({ ...key, notBefore, notAfter }));
+  return { version: 1, issuedAt: at(-1_000), expiresAt: notAfter, keys, encryption: [], logs: [] };
 }
 
 async function detectAs(caller: ServiceName) {
@@ -102,8 +107,12 @@ describe("Detect", () => {
 });
 
 describe("health", () => {
-  test("is ready with keys, trust and bus, not while the bus is away, and again once it is back", async () => {
-    expect(await ready()).toMatchObject({ status: 200, body: { checks: { bus: "ok", trust: "ok" } } });
+  test("is ready with keys, trust, switches and bus, not while the bus is away, and again once it is back", async () => {
+    expect(await ready()).toMatchObject({ status: 503, body: { checks: { switches: "stale" } } });
+    await using governance = await nats.bus("governance", log);
+    await publishSwitches(governance, createSigner(stateKey, "state"));
+    await waitFor("ready", async () => (await ready()).status === 200);
+    expect(await ready()).toMatchObject({ body: { checks: { bus: "ok", trust: "ok", switches: "ok" } } });
     await nats.kill();
     await waitFor("not ready", async () => (await ready()).status === 503);
     expect((await ready()).body.checks).toMatchObject({ bus: "disconnected" });

@@ -1,3 +1,4 @@
+import { stoppedBySwitch } from "@sallyport/runtime";
 import { EngineError } from "../engine/engine.ts";
 
 /** Code → whether another attempt may fare better. Engine errors have their own (engine.ts). */
@@ -11,6 +12,8 @@ const retryable = {
   MODEL_NOT_APPROVED: false,
   /** The caller's parameters or messages cannot be run. */
   REQUEST_INVALID: false,
+  /** The gateway ends the request for the switch; otherwise it is tried again. */
+  [stoppedBySwitch]: true,
   /** The worker ends; another one may take over. */
   WORKER_STOPPING: true,
   INTERNAL: true,

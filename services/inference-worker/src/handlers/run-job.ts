@@ -8,6 +8,9 @@ import {
   type Ids,
   type Logger,
   type MessageMeta,
+  type SwitchFacts,
+  stoppedBySwitch,
+  type WatchedSwitches,
   withSpan,
 } from "@sallyport/runtime";
 import { makeClaim } from "../domain/claim.ts";
@@ -31,6 +34,7 @@ export interface RunJobContext extends AdmissionContext {
   log: Logger;
   signer: Signer;
   models: Pick<ModelPool, "engineFor" | "assertApproved">;
+  switches: Pick<WatchedSwitches, "find">;
   runs: RunRegistry;
   guardPrompt: string;
   windowTokens: number;
@@ -53,7 +57,7 @@ export async function runJob(context: RunJobContext, job: Job, meta: MessageMeta
   const output = new RunOutput({ bus, clock, job, runId });
   const leftMs = Number(job.deadlineMs) - clock.now().getTime();
   const { requestId, attempt, model, modelDigest } = job;
-  await runs.track({ requestId, attempt, model, modelDigest }, leftMs, async (run) => {
+  await runs.track({ requestId, attempt, model, modelDigest, about: aboutOf(job) }, leftMs, async (run) => {
     const startedAt = performance.now();
     const log = context.log.child({ attempt, runId, model });
     let admitted: Admitted | undefined;
@@ -154,11 +158,12 @@ function claimOf(
   return claim;
 }
 
-/** The manifest has to say so now. While it is stale nothing goes out, and the run waits, within its deadline. */
-async function confirmApproval({ models }: RunJobContext, run: Run): Promise<ApprovedModel> {
+/** The manifest has to say so now, and no switch may stand against it. While either is stale nothing goes out, and the run waits, within its deadline. */
+async function confirmApproval({ models, switches }: RunJobContext, run: Run): Promise<ApprovedModel> {
   while (true) {
     run.signal.throwIfAborted();
     try {
+      if (switches.find(run.about)) throw new RunFailure(stoppedBySwitch, "the operators have switched this off");
       return models.assertApproved(run.model, run.modelDigest);
     } catch (error) {
       if (!(error instanceof AppError) || error.reason !== "STATE_STALE") throw error;
@@ -206,6 +211,11 @@ async function announce(
 /** Why the run was told to stop: better than what the stop made fail. */
 function stopReason(run: Run): unknown {
   return run.signal.aborted ? run.signal.reason : undefined;
+}
+
+function aboutOf({ identity, tenant, model }: Job): SwitchFacts {
+  const { subject, issuer, credential } = identity ?? {};
+  return { tenant, subject, issuer, credential, model };
 }
 
 function randomSeed(ids: Ids): number {

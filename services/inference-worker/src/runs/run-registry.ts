@@ -1,3 +1,4 @@
+import type { SwitchFacts } from "@sallyport/runtime";
 import { RunFailure, type RunFailureCode } from "../domain/run-failure.ts";
 
 export interface Run {
@@ -5,6 +6,8 @@ export interface Run {
   readonly attempt: number;
   readonly model: string;
   readonly modelDigest: string;
+  /** What switches may be about. */
+  readonly about: SwitchFacts;
   /** Aborted with a RunFailure as its reason. */
   readonly signal: AbortSignal;
   readonly done: Promise<void>;
@@ -28,7 +31,7 @@ export class RunRegistry {
 
   /** Runs `body`; the run is in the registry from before its first step until after its last. */
   async track(
-    facts: Pick<Run, "requestId" | "attempt" | "model" | "modelDigest">,
+    facts: Pick<Run, "requestId" | "attempt" | "model" | "modelDigest" | "about">,
     deadlineMs: number,
     body: (run: Run) => Promise<void>,
   ): Promise<void> {

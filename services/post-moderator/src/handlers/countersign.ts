@@ -22,6 +22,8 @@ export async function countersign(context: Context, { requestId, hold, review }:
     throw new AppError("INVALID_ARGUMENT", "hold and review are both needed", { reason: "INVALID_FIELD" });
   const held = verify(context, requestId, hold, review);
   const { predicate } = held;
+  // Of identity and model the hold says nothing: the gateway, which knows them, looks at those.
+  context.switches.check({ tenant: predicate.tenant });
   countDecision("countersign", { decision: "allow", findings: [] });
   const now = context.clock.now();
   const statement = createStatement(subjectOf(held), {

@@ -4,7 +4,7 @@ import { envelopeDigest, type Finding, open } from "@sallyport/attestation";
 import { type Failure, type WindowMessage, WindowMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { type WindowContent, WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { subjects } from "@sallyport/proto/subjects";
-import { AppError, asAppError, type MessageMeta } from "@sallyport/runtime";
+import { AppError, asAppError, type MessageMeta, type SwitchFacts, stoppedBySwitch } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { type JudgedOutput, judgeOutput, maxFindings } from "../core/judge.ts";
 import { publishFailed, publishStarted, publishWindow } from "../core/publish.ts";
@@ -52,6 +52,8 @@ async function step(context: Context, message: WindowMessage, meta: Meta): Promi
   if (!run) return message.body.case === "start" ? begin(context, message) : undefined;
   // Another run of the same attempt, a message seen before, or a run that is over: nothing of it counts.
   if (run.runId !== message.runId || run.state === "over" || message.index !== run.next) return;
+  // Throws while nobody knows: then the message comes again.
+  if (message.body.case === "content" && context.switches.find(aboutOf(run.job))) return stop(context, run);
   if (message.body.case === "failure") await fail(context, run, message.body.value);
   else if (message.body.case === "content") await judge(context, run, message, message.body.value, meta);
   run.next = message.index + 1;
@@ -62,6 +64,7 @@ async function begin(context: Context, message: WindowMessage): Promise<void> {
   try {
     const { trust, encryptionKey, clock, approvedModel, policy } = context;
     if (!context.models.fresh) context.models.get();
+    if (!context.switches.fresh) context.switches.holding();
     const run = await beginRun(message.body.value, message.runId, {
       trust,
       encryptionKey,
@@ -79,6 +82,18 @@ async function begin(context: Context, message: WindowMessage): Promise<void> {
     const refused = { code: "RUN_REFUSED", retryable: false, message: "the run's admission or claim does not verify" };
     await publishFailed(context, message, refused);
   }
+}
+
+/** Nothing of what is switched off is signed any more. */
+async function stop(context: Context, run: Run): Promise<void> {
+  const message = "the operators have switched this off";
+  await publishFailed(context, run.job, { code: stoppedBySwitch, retryable: true, message });
+  run.state = "over";
+}
+
+function aboutOf({ identity, tenant, model }: Run["job"]): SwitchFacts {
+  const { subject, issuer, credential } = identity ?? {};
+  return { tenant, subject, issuer, credential, model };
 }
 
 async function fail(context: Context, run: Run, { code, retryable, message }: Failure): Promise<void> {

@@ -26,6 +26,7 @@ export async function judgeRequest(context: Context, request: JudgeRequestReques
     throw new AppError("INVALID_ARGUMENT", message, { reason: "CONTENT_TOO_LARGE" });
   }
   const content = decode(bytes);
+  context.switches.check({ ...identity, model: content.model });
   const model = { name: content.model, tier: modelTier };
   const judged = judging("door1", () => decided(() => judgeContent(policy.get(), content, { identity, model })));
   const admitted = judged.sanitised ? toBinary(ChatContentSchema, judged.sanitised) : bytes;

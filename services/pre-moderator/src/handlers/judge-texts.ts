@@ -16,6 +16,7 @@ export async function judgeTexts(context: Context, { identity, texts, modality }
       reason: "INVALID_FIELD",
     });
   }
+  context.switches.check(identity);
   const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
   if (bytes > config.maxContentBytes) {
     const message = `the texts are too long; together at most ${config.maxContentBytes} bytes are taken`;
