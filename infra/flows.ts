@@ -6,9 +6,18 @@
  */
 import { BREAK_GLASS } from "@sallyport/attestation";
 import { calls } from "@sallyport/proto/calls";
-import { buckets, coreSubjects, type ServiceName, streams } from "@sallyport/proto/subjects";
+import { buckets, coreSubjects, type ServiceName, services, streams } from "@sallyport/proto/subjects";
 
-export type Party = ServiceName | "nats" | "postgres" | "client" | "operator" | "issuer" | "model-server";
+export type Party =
+  | ServiceName
+  | "nats"
+  | "postgres"
+  | "client"
+  | "operator"
+  | "issuer"
+  | "model-server"
+  | "collector"
+  | "prometheus";
 
 export { allowedCallers } from "@sallyport/proto/calls";
 
@@ -119,4 +128,20 @@ function busFlows(): Flow[] {
   return flows;
 }
 
-export const flows: readonly Flow[] = [...callFlows, ...busFlows()];
+/** Spans go out and metrics are fetched, but not of the chamber: its own come through the bus (core subject telemetry). */
+function telemetryFlows(): Flow[] {
+  return services
+    .filter((service) => !chamber.includes(service))
+    .flatMap((service): Flow[] => [
+      {
+        from: service,
+        to: "collector",
+        protocol: "http",
+        what: ["otlp"],
+        why: "spans, where a collector is configured",
+      },
+      { from: "prometheus", to: service, protocol: "http", what: ["metrics"], why: "the metrics of its health port" },
+    ]);
+}
+
+export const flows: readonly Flow[] = [...callFlows, ...busFlows(), ...telemetryFlows()];
