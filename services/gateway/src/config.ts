@@ -12,6 +12,10 @@ export function readConfig(source: Readonly<Record<string, string | undefined>>)
     ...tracingConfig(env),
     grpcAddress: env.address("GRPC_ADDRESS"),
     httpAddress: env.address("HTTP_ADDRESS"),
+    /** HTTPS also on a loopback address; on any other one it always is. */
+    httpTls: env.oneOf("HTTP_TLS", ["on", "off"], { default: "off" }) === "on",
+    /** CA of the callers' certificates; without it none is asked for. */
+    tlsClientCaFile: env.has("TLS_CLIENT_CA_FILE") ? env.file("TLS_CLIENT_CA_FILE") : undefined,
     gatewayId: env.string("GATEWAY_ID", { default: "gw-0", pattern: /^[a-z0-9-]{1,32}$/ }),
     encryptionKeyFile: env.file("ENCRYPTION_KEY_FILE"),
     ...databaseConfig(env),

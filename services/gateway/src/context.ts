@@ -6,10 +6,12 @@ import { ReceiptService } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { PreModerationService } from "@sallyport/proto/sallyport/moderation/v1/moderation";
 import {
   type Bus,
+  type CallerVerifier,
   type Client,
   type Clock,
   type Confirmer,
   connectBus,
+  createCallerVerifier,
   createClient,
   createConfirmer,
   createLogger,
@@ -18,6 +20,7 @@ import {
   type Db,
   type Ids,
   type Logger,
+  loadCa,
   loadEncryptionKey,
   loadSecret,
   loadTls,
@@ -28,9 +31,12 @@ import {
   systemClock,
   systemIds,
   type TlsMaterial,
-  type TokenVerifier,
+  type WatchedCredentials,
   type WatchedState,
+  type WatchedSwitches,
+  watchCredentials,
   watchState,
+  watchSwitches,
 } from "@sallyport/runtime";
 import type { Config, Limits } from "./config.ts";
 import { InFlight } from "./core/in-flight.ts";
@@ -38,6 +44,7 @@ import { LiveRequests } from "./core/live.ts";
 import { Moves } from "./core/moves.ts";
 import { Quotas } from "./core/quotas.ts";
 import { Runs } from "./core/runs.ts";
+import { endingAtWork } from "./core/switched-off.ts";
 import { type Manifest, readManifest } from "./domain/manifest.ts";
 import type { PolicyCodes } from "./domain/outcomes.ts";
 
@@ -53,7 +60,11 @@ export interface Context {
   readonly outbox: Outbox;
   readonly confirmer: Confirmer;
   readonly trust: TrustBundle;
-  readonly tokens: TokenVerifier;
+  readonly callers: CallerVerifier;
+  /** Of the callers' certificates; undefined where none is asked for. */
+  readonly clientCa: Pick<TlsMaterial, "ca" | "onChange"> | undefined;
+  readonly switches: WatchedSwitches;
+  readonly credentials: WatchedCredentials;
   readonly models: WatchedState<Manifest>;
   readonly policy: WatchedState<PolicyEngine>;
   /** What policy says to callers about its codes; nothing while it is stale. */
@@ -102,6 +113,8 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const watch = { bus, trust: () => trust, clock, log };
   const models = watchState({ ...watch, bucket: "models", key: "manifest", decode: readManifest });
   const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: policyFromState });
+  const board = { switches: watchSwitches(watch), credentials: watchCredentials(watch) };
+  const { switches, credentials } = board;
   const approvedModel = (digest: string) =>
     models.fresh && models.get().models.some((model) => model.digest === digest);
   const codes = () => (policy.fresh ? policy.get().settings.codes : {});
@@ -123,13 +136,16 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
       trust,
       models,
       policy,
+      switches,
+      credentials,
       live,
       runs,
       quotas,
       approvedModel,
     },
     confirmer: createConfirmer(bus),
-    tokens: createTokenVerifier(config.issuers, clock),
+    callers: createCallerVerifier(createTokenVerifier(config.issuers, clock), credentials),
+    clientCa: config.tlsClientCaFile === undefined ? undefined : loadCa(config.tlsClientCaFile, log),
     door1: createClient(PreModerationService, {
       tls,
       address: config.preModeratorAddress,
@@ -137,7 +153,10 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
     }),
     receipts: createClient(ReceiptService, { tls, address: config.auditAddress, serverName: "audit" }),
     codes,
-    moves: new Moves({ outbox, bus, live, runs, quotas, clock, limits, log, codes }),
+    moves: new Moves({
+      ...{ outbox, bus, live, runs, quotas, clock, limits, log, codes },
+      endingAtWork: (row) => endingAtWork(board, row),
+    }),
     inFlight: new InFlight(limits.maxInFlight),
   };
 }

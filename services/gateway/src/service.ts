@@ -10,7 +10,9 @@ import { GenerationService } from "@sallyport/proto/sallyport/generation/v1/gene
 import { ownConsumers, streams, subjects } from "@sallyport/proto/subjects";
 import { type MessageMeta, type Readiness, serve, startHealth } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
+import { identify } from "./core/callers.ts";
 import { startReconciler } from "./core/reconciler.ts";
+import { startSwitchEnforcer } from "./core/switch-enforcer.ts";
 import { checkRequestId } from "./domain/content.ts";
 import { applyDecision } from "./handlers/bus/apply-decision.ts";
 import { applyVerdict } from "./handlers/bus/apply-verdict.ts";
@@ -35,11 +37,14 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   stack.use(context.confirmer);
   stack.use(context.models);
   stack.use(context.policy);
+  stack.use(context.switches);
+  stack.use(context.credentials);
   stack.defer(() => context.door1.close());
   stack.defer(() => context.receipts.close());
   stack.use(observeLedger(context));
   consume(context, stack);
   stack.use(startReconciler(context));
+  stack.use(startSwitchEnforcer(context));
   stack.use(await serveGrpc(context));
   stack.use(await serveHttp(context, config.httpAddress));
   stack.use(await startHealth(config.healthAddress, { ready: () => readiness(context) }));
@@ -72,24 +77,24 @@ function consume(context: Context, stack: AsyncDisposableStack): void {
 }
 
 function serveGrpc(context: Context) {
-  const { config, log, tokens } = context;
+  const { config, log } = context;
   return serve(
     [
       {
         service: GenerationService,
         handlers: {
           chat: (request, call) => handleChat(context, request, call),
-          getRequest: async ({ requestId }, { bearer }) => getRequest(context, await tokens.verify(bearer), requestId),
-          cancelRequest: async ({ requestId }, { bearer }) =>
-            cancelRequest(context, await tokens.verify(bearer), requestId),
-          getReceipt: async ({ requestId }, { bearer, signal }) =>
-            getReceipt(context, await tokens.verify(bearer), requestId, signal),
-          listModels: async (_, { bearer }) => ({ models: models(context, await tokens.verify(bearer)) }),
+          getRequest: async ({ requestId }, call) => getRequest(context, await identify(context, call), requestId),
+          cancelRequest: async ({ requestId }, call) =>
+            cancelRequest(context, await identify(context, call), requestId),
+          getReceipt: async ({ requestId }, call) =>
+            getReceipt(context, await identify(context, call), requestId, call.signal),
+          listModels: async (_, call) => ({ models: models(context, await identify(context, call)) }),
           moderateTexts: (request, call) => moderateTexts(context, request, call),
         },
       },
     ],
-    { address: config.grpcAddress, tls: context.tls, log },
+    { address: config.grpcAddress, tls: context.tls, clientCa: context.clientCa, log },
   );
 }
 
@@ -105,6 +110,8 @@ async function readiness(context: Context): Promise<Readiness> {
     database,
     models: fresh(context.models),
     policy: fresh(context.policy),
+    switches: fresh(context.switches),
+    credentials: fresh(context.credentials),
   };
   return { ready: Object.values(checks).every((check) => check === "ok"), checks };
 }

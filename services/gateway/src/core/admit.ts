@@ -5,7 +5,7 @@ import { type ChatContent, ChatContentSchema } from "@sallyport/proto/sallyport/
 import {
   AppError,
   type AuditPlaces,
-  type CallerIdentity,
+  type Caller,
   type Committed,
   noteRequest,
   type TraceParent,
@@ -24,9 +24,10 @@ import { draftRow } from "./draft.ts";
 import { envelopeBytes, heldMessage, jobMessage, readJob } from "./messages.ts";
 import { authorize, findModel } from "./permissions.ts";
 import { reserve } from "./reserve.ts";
+import { aboutOf, refuseOff } from "./switched-off.ts";
 
 export interface ChatCall {
-  readonly identity: CallerIdentity;
+  readonly identity: Caller;
   readonly content: ChatContent;
   readonly idempotencyKey: string;
   readonly clientReference: string;
@@ -46,6 +47,7 @@ export interface Admitted {
 
 export async function admit(context: Context, call: ChatCall): Promise<Admitted> {
   const { identity, content } = call;
+  refuseOff(context, { ...identity, model: content.model });
   checkContent(content);
   const bytes = toBinary(ChatContentSchema, content);
   checkSize(bytes.length);
@@ -53,7 +55,7 @@ export async function admit(context: Context, call: ChatCall): Promise<Admitted>
   checkClientReference(call.clientReference);
   // Before the model is looked for: the first outcome comes back also when its model is not offered any more.
   const earlier = await findEarlier(context, call, bytes);
-  if (earlier) return { row: earlier, repeated: true, quota: {} };
+  if (earlier) return { ...repeat(context, earlier), quota: {} };
   const model = findModel(context, content.model);
   authorize(context, identity, "chat", { model: model.name, tier: model.tier });
   const id = context.ids.uuid();
@@ -90,7 +92,7 @@ async function judgeAndStore(context: Context, call: ChatCall, { id, model, byte
     return { row: stored, repeated: false };
   } catch (error) {
     const first = isDuplicate(error) ? await findEarlier(context, call, bytes) : undefined;
-    if (first) return { row: first, repeated: true };
+    if (first) return repeat(context, first);
     throw error;
   }
 }
@@ -102,6 +104,12 @@ function tokensOf({ limits }: Context, { parameters }: ChatContent, bytes: Uint8
     defaultMaxTokens: limits.defaultMaxTokens,
     contextTokens: model.contextTokens,
   });
+}
+
+/** Nothing of a request comes back while a switch about it holds. */
+function repeat(context: Context, row: RequestRow): Omit<Admitted, "quota"> {
+  refuseOff(context, aboutOf(row));
+  return { row, repeated: true };
 }
 
 async function findEarlier(context: Context, call: ChatCall, bytes: Uint8Array): Promise<RequestRow | undefined> {

@@ -8,7 +8,7 @@ import {
   verifyLink,
 } from "@sallyport/attestation";
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { AppError, asAppError, type CallerIdentity } from "@sallyport/runtime";
+import { AppError, asAppError, type CallerIdentity, isSwitchCode, switchError } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { boundedHoldMs } from "../domain/hold-time.ts";
 import type { ServedModel } from "../domain/manifest.ts";
@@ -105,10 +105,11 @@ function verify(
   }
 }
 
-/** Door 1's own complaint about the content is the caller's to mend; everything else is a door that is not there. */
+/** Door 1's own complaint about the content is the caller's to mend, and a switch is a switch; everything else is a door that is not there. */
 export function refusal(error: unknown): AppError {
   const known = asAppError(error);
   if (known.code === "INVALID_ARGUMENT" || known.code === "RESOURCE_EXHAUSTED") return known;
+  if (isSwitchCode(known.reason)) return switchError(known.reason);
   return new AppError("UNAVAILABLE", "requests cannot be reviewed right now, so none is accepted; try again", {
     reason: "DOOR1_UNAVAILABLE",
     cause: error,

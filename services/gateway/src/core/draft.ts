@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type RequestSecret, saltedDigest, seal, wrapSecret } from "@sallyport/attestation";
 import { JobSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
-import { type CallerIdentity, formatTraceparent, type TraceParent } from "@sallyport/runtime";
+import { type Caller, formatTraceparent, type TraceParent } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import type { RequestRow } from "../db/ledger.ts";
 import type { ServedModel } from "../domain/manifest.ts";
@@ -12,7 +12,7 @@ import { jobBytesOf } from "./messages.ts";
 
 export interface Draft {
   readonly id: string;
-  readonly identity: CallerIdentity;
+  readonly identity: Caller;
   readonly model: ServedModel;
   readonly secret: RequestSecret;
   readonly verdict: Door1Verdict;
@@ -39,6 +39,7 @@ export async function draftRow(context: Context, draft: Draft): Promise<RequestR
     ...stateAfter(verdict, now, context.codes()),
     id,
     ...identity,
+    credentialRef: identity.credentialRef ?? "",
     groups: [...identity.groups],
     operation: "chat",
     model: model.name,

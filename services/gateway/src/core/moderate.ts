@@ -1,18 +1,19 @@
 /** Door 1's judgement of free-standing texts, for gRPC and HTTP alike. Recorded, never accepted for a model. */
 import { type TextJudgement, TextModality } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { AppError, type CallerIdentity, type TraceParent } from "@sallyport/runtime";
+import { AppError, type Caller, type TraceParent } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { contentLimits } from "../domain/content.ts";
 import { buildModerationEvent } from "../events.ts";
 import { decisionNames, refusal } from "./door1.ts";
 import { authorize } from "./permissions.ts";
 import { reserve } from "./reserve.ts";
+import { refuseOff } from "./switched-off.ts";
 
 const maxRecordedCodes = 8;
 const maxTexts = 32;
 
 export interface ModerationCall {
-  readonly identity: CallerIdentity;
+  readonly identity: Caller;
   readonly texts: readonly string[];
   readonly modality: "text" | "image_prompt";
   readonly trace: TraceParent;
@@ -29,6 +30,7 @@ export interface Moderation {
 
 export async function moderate(context: Context, call: ModerationCall): Promise<Moderation> {
   const { identity } = call;
+  refuseOff(context, identity);
   authorize(context, identity, "moderate", {});
   const texts = [...call.texts];
   checkTexts(texts);

@@ -28,6 +28,8 @@ export interface MovesOptions {
   readonly log: Logger;
   /** The words of the policy that is in force, for its codes. */
   readonly codes: () => PolicyCodes;
+  /** How a request ends that is at work while it falls under a switch. */
+  readonly endingAtWork: (row: RequestRow) => Told | undefined;
 }
 
 /** An ending whose message follows from its code. */
@@ -75,6 +77,9 @@ export class Moves {
     const moved = await outbox.commit(async (tx, places): Promise<Committed<Moved | undefined>> => {
       const row = await lockRequest(tx, requestId);
       if (!row || row.attempt !== lost.attempt || lost.still?.(row) === false) return nothing;
+      // A worker stops what is switched off: that is no lost attempt.
+      const off = this.#options.endingAtWork(row);
+      if (off) return this.#endIn(tx, places, row, off);
       const next = afterLostAttempt(row, lost.retryable, limits.maxAttempts);
       if (next === "ignore") return nothing;
       if (next === "fail") return this.#endIn(tx, places, row, failureOf(row, lost));
@@ -101,6 +106,12 @@ export class Moves {
     return { value: queued, messages: queued ? [jobMessage(queued)] : [] };
   }
 
+  /** In a caller's transaction, as `end`. */
+  async endIn(tx: Tx, places: AuditPlaces, row: RequestRow, told: Told): Promise<Committed<RequestRow | undefined>> {
+    const { value, ...committed } = await this.#endIn(tx, places, row, told);
+    return { value: value?.after, ...committed };
+  }
+
   announce(row: RequestRow): void {
     countEnded(row);
     // First: a caller's next request comes after it.
@@ -112,8 +123,8 @@ export class Moves {
   async #endIn(tx: Tx, places: AuditPlaces, row: RequestRow, told: Told): Promise<Committed<Moved | undefined>> {
     const { codes, clock } = this.#options;
     const message = outcomeMessage(told.code, codes(), told.state === "blocked" ? "BLOCKED" : "FAILED");
-    const { value, messages } = await endRequest(tx, places, row, { ...told, message }, clock.now());
-    return { value: value && { before: row, after: value }, messages };
+    const { value, ...committed } = await endRequest(tx, places, row, { ...told, message }, clock.now());
+    return { value: value && { before: row, after: value }, ...committed };
   }
 
   #tell({ before, after }: Moved): void {

@@ -9,6 +9,8 @@ export interface RequestRow {
   subject: string;
   issuer: string;
   credential: string;
+  /** See WatchedCredentials; empty for an access token. */
+  credentialRef: string;
   groups: string[];
   operation: string;
   model: string;
@@ -49,6 +51,7 @@ const columns: Readonly<Record<keyof RequestRow, string>> = {
   subject: "subject",
   issuer: "issuer",
   credential: "credential",
+  credentialRef: "credential_ref",
   groups: "groups",
   operation: "operation",
   model: "model",

@@ -1,3 +1,5 @@
+import { isSwitchCode } from "@sallyport/runtime";
+
 /** Public codes of the gateway's own outcomes, with what a caller can do. Codes of blocks and holds come from policy. */
 export const outcomes = {
   DEADLINE_EXCEEDED: "The request did not finish before its deadline. Send it again, or ask for fewer tokens.",
@@ -24,6 +26,9 @@ export const outcomes = {
   RUN_REFUSED:
     "The run of this request could not be verified. Send it again; if it fails again, tell your operator its id.",
   WORKER_STOPPING: "The worker stopped during this request. Send it again.",
+  PAUSED: "The platform's operators have paused this. Send it again later, not at once.",
+  BANNED: "This identity may not call any more. Ask your administrator.",
+  CREDENTIAL_REVOKED: "The credential of this request was revoked. Get a new one.",
   OUTPUT_TOO_LARGE: "The answer grew larger than can be reviewed. Ask for fewer tokens.",
 } as const;
 export type OutcomeCode = keyof typeof outcomes;
@@ -40,10 +45,10 @@ export function outcomeMessage(code: string, codes: PolicyCodes, otherwise: Outc
 
 /**
  * A failure's code comes from inside the chamber unsigned, and goes to the caller and into the record: only codes that
- * are known here pass, so that no text that a model made travels as one.
+ * are known here pass, so that no text that a model made travels as one. What is switched off the gateway knows itself.
  */
 export function failureCode(code: string): OutcomeCode {
-  return isOutcome(code) ? code : "FAILED";
+  return isOutcome(code) && !isSwitchCode(code) ? code : "FAILED";
 }
 
 function isOutcome(code: string): code is OutcomeCode {

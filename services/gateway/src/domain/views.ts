@@ -2,7 +2,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { OutcomeSchema, RequestState } from "@sallyport/proto/sallyport/generation/v1/generation";
-import { AppError, type ErrorCode } from "@sallyport/runtime";
+import { AppError, type ErrorCode, isSwitchCode, switchError } from "@sallyport/runtime";
 import type { RequestRow } from "../db/ledger.ts";
 import type { State } from "./request-state.ts";
 
@@ -46,7 +46,7 @@ export function errorOf(row: RequestRow): AppError | undefined {
     case "held":
       return error("HELD");
     case "cancelled":
-      return error("CANCELLED");
+      return isSwitchCode(row.code) ? switchError(row.code, details) : error("CANCELLED");
     case "failed":
       return error(failures[row.code] ?? "UNAVAILABLE");
     default:

@@ -5,6 +5,7 @@ import { type Admitted, admit, type ChatCall } from "../core/admit.ts";
 import { cancel } from "../core/cancel.ts";
 import { type FollowEvent, follow } from "../core/follow.ts";
 import type { Slot } from "../core/in-flight.ts";
+import { aboutOf, errorFor } from "../core/switched-off.ts";
 import type { RequestRow } from "../db/ledger.ts";
 import { outcomes } from "../domain/outcomes.ts";
 import { describeAccepted, describeOutcome } from "./describe.ts";
@@ -16,7 +17,7 @@ const graceMs = 2_000;
 
 /** Ends in time, with an error of its own, also when the ledger does not answer or the service stops. */
 export async function* chat(context: Context, call: ChatCall): AsyncGenerator<ChatEvent> {
-  const slot = context.inFlight.enter(call.identity);
+  const slot = context.inFlight.enter({ ...call.identity, model: call.content.model });
   const late = new AbortController();
   const timer = setTimeout(
     () => late.abort(new AppError("DEADLINE_EXCEEDED", outcomes.DEADLINE_EXCEEDED)),
@@ -42,6 +43,8 @@ export async function* chat(context: Context, call: ChatCall): AsyncGenerator<Ch
 async function* followed(context: Context, call: ChatCall, slot: Slot): AsyncGenerator<ChatEvent> {
   using _slot = slot;
   const { row, repeated, quota } = await admit(context, call);
+  const about = aboutOf(row);
+  slot.about.push(about);
   using follower = context.live.follow(row.id);
   noteRequest(row.id);
   describeAccepted(row);
@@ -56,6 +59,10 @@ async function* followed(context: Context, call: ChatCall, slot: Slot): AsyncGen
     // Of a new request nothing was missed: from its commit to `follow` above no message was read.
     const options = { follower, requestId: row.id, signal: call.signal, catchUp: repeated };
     for await (const event of follow({ ...context, ...options })) {
+      const off = "window" in event ? errorFor(context, about) : undefined;
+      // The ledger ends it for that reason, not because its caller has gone.
+      if (off) settled = true;
+      if (off) throw off;
       if ("window" in event) last = event.window.content;
       if ("outcome" in event) {
         settled = true;
@@ -65,6 +72,7 @@ async function* followed(context: Context, call: ChatCall, slot: Slot): AsyncGen
     }
   } finally {
     // With an idempotency key the work goes on: the caller comes back for its outcome. So it does when this gateway stops.
+    // What is switched off is ended for that reason, and where nobody knows it goes on until somebody does.
     const left = !settled && !call.idempotencyKey && !slot.signal.aborted;
     if (left) await leave(context, row.id);
   }

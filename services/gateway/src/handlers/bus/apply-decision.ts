@@ -15,6 +15,7 @@ import { AppError, type Committed, type Tx } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { type Ending, endRequest } from "../../core/endings.ts";
 import { envelopeBytes, jobBytesOf, readEnvelope, readJob } from "../../core/messages.ts";
+import { endingWhileOff } from "../../core/switched-off.ts";
 import { decideHold, findHold, type HoldRow } from "../../db/holds.ts";
 import { findRequest, lockRequest, type RequestRow } from "../../db/ledger.ts";
 import { outcomes } from "../../domain/outcomes.ts";
@@ -105,6 +106,8 @@ async function letIn(context: Context, message: ReviewDecisionMessage, row: Requ
   const deadlineAt = new Date(clock.now().getTime() + limits.requestDeadlineMs);
   return outbox.commit((tx, places) =>
     decide(tx, held, message, async (current) => {
+      const off = endingWhileOff(context, current);
+      if (off) return moves.endIn(tx, places, current, { ...off, attestations: [door1!, review, countersign] });
       const queued = await moves.requeueIn(tx, current, jobBytesOf(job), deadlineAt);
       if (!queued.value) return nothing;
       const { findings, policyDigest, code } = current;

@@ -4,12 +4,13 @@ import { AttestationError, type Envelope, open, TicketError } from "@sallyport/a
 import type { VerdictMessage, WindowVerdict } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { delay, withSpanSync } from "@sallyport/runtime";
+import { delay, stoppedBySwitch, withSpanSync } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { chainOf } from "../../core/chain.ts";
 import { type Ending, endRequest } from "../../core/endings.ts";
 import { envelopeBytes } from "../../core/messages.ts";
 import type { Run } from "../../core/runs.ts";
+import { aboutOf, endingAtWork, offOf } from "../../core/switched-off.ts";
 import { startRun } from "../../db/ledger.ts";
 import { releaseWindow, type WindowRow } from "../../db/windows.ts";
 import { isJudgedNow } from "../../domain/request-state.ts";
@@ -20,6 +21,8 @@ import { applyHold } from "./apply-hold.ts";
 const maxStaleMs = 5_000;
 const everyMs = 50;
 const startWithinMs = 5;
+/** Signed state is read again every second. */
+const maxUnseenMs = 2_000;
 
 export async function applyVerdict(context: Context, message: VerdictMessage): Promise<void> {
   try {
@@ -71,6 +74,10 @@ async function storeStart({ outbox, clock }: Context, { requestId, attempt, clai
 async function judge(context: Context, run: Run, message: VerdictMessage, verdict: WindowVerdict): Promise<void> {
   const { decision, envelope, whole } = verdict;
   if (!envelope) throw new TicketError("TRUNCATED", "a verdict without its envelope");
+  if (offOf(context, aboutOf(run.row))) {
+    await context.moves.end(run.requestId, (row) => endingAtWork(context, row));
+    return;
+  }
   // A verdict between the last one and this never came. The whole of a held output stands for itself.
   if (!run.claim || (!whole && message.index > run.windows.length)) return lostVerdict(context, run);
   if (decision === Decision.ALLOW || decision === Decision.SANITISE) return release(context, run, message, verdict);
@@ -150,12 +157,19 @@ function lostVerdict(context: Context, { requestId, attempt }: Run): Promise<voi
   return context.moves.lost(requestId, { attempt, retryable: true, code: "VERDICT_LOST", stage: "gateway" });
 }
 
-function fail(
+async function fail(
   context: Context,
-  { requestId, attempt }: Run,
+  run: Run,
   { code, retryable }: { code: string; retryable: boolean },
 ): Promise<void> {
+  if (code === stoppedBySwitch) await seenHere(context, run);
+  const { requestId, attempt } = run;
   return context.moves.lost(requestId, { attempt, retryable, code, stage: "worker" });
+}
+
+/** A worker may hear of a switch a moment sooner. What it says is believed only once the switch is seen here as well. */
+async function seenHere(context: Context, { row }: Run): Promise<void> {
+  for (let waited = 0; !offOf(context, aboutOf(row)) && waited < maxUnseenMs; waited += everyMs) await delay(everyMs);
 }
 
 async function refuseTicket(context: Context, { requestId, attempt }: VerdictMessage, reason: string): Promise<void> {

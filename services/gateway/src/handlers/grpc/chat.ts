@@ -4,13 +4,14 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ChatRequest, ChatResponseSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { AppError, type CallContext, currentTrace, newTrace } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
+import { identify } from "../../core/callers.ts";
 import { errorOf, outcomeOf } from "../../domain/views.ts";
 import { type ChatEvent, chat } from "../chat.ts";
 
 type Response = MessageInitShape<typeof ChatResponseSchema>;
 
 export async function* handleChat(context: Context, request: ChatRequest, call: CallContext): AsyncGenerator<Response> {
-  const identity = await context.tokens.verify(call.bearer);
+  const identity = await identify(context, call);
   if (!request.content)
     throw new AppError("INVALID_ARGUMENT", "content is missing", {
       reason: "INVALID_FIELD",

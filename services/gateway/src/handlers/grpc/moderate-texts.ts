@@ -7,6 +7,7 @@ import type {
 import { TextModality } from "@sallyport/proto/sallyport/moderation/v1/moderation";
 import { AppError, type CallContext, currentTrace, newTrace } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
+import { identify } from "../../core/callers.ts";
 import { moderate } from "../../core/moderate.ts";
 
 const modalities: Readonly<Partial<Record<TextModality, "text" | "image_prompt">>> = {
@@ -20,7 +21,7 @@ export async function moderateTexts(
   request: ModerateTextsRequest,
   call: CallContext,
 ): Promise<MessageInitShape<typeof ModerateTextsResponseSchema>> {
-  const identity = await context.tokens.verify(call.bearer);
+  const identity = await identify(context, call);
   const modality = modalities[request.modality];
   if (!modality)
     throw new AppError("INVALID_ARGUMENT", "modality must be text or image prompt", {

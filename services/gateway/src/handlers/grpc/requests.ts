@@ -5,11 +5,12 @@ import {
   type GetRequestResponseSchema,
   WindowContentSchema,
 } from "@sallyport/proto/sallyport/generation/v1/generation";
-import { AppError, type CallerIdentity } from "@sallyport/runtime";
+import { AppError, type Caller, type CallerIdentity } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { cancel } from "../../core/cancel.ts";
 import { readOutput } from "../../core/output.ts";
 import { authorize, listModels } from "../../core/permissions.ts";
+import { aboutOf, refuseOff } from "../../core/switched-off.ts";
 import { findRequest, type RequestRow } from "../../db/ledger.ts";
 import { checkRequestId } from "../../domain/content.ts";
 import { isTerminal } from "../../domain/request-state.ts";
@@ -17,11 +18,13 @@ import { outcomeOf, timestamp } from "../../domain/views.ts";
 
 export async function getRequest(
   context: Context,
-  identity: CallerIdentity,
+  identity: Caller,
   requestId: string,
 ): Promise<MessageInitShape<typeof GetRequestResponseSchema>> {
+  refuseOff(context, identity);
   const row = await ownRequest(context, identity, requestId);
   const released = row.state === "released" ? await readOutput(context, row) : undefined;
+  refuseOff(context, aboutOf(row));
   return {
     outcome: outcomeOf(row),
     model: row.model,
@@ -34,11 +37,13 @@ export async function getRequest(
   };
 }
 
-export async function cancelRequest(context: Context, identity: CallerIdentity, requestId: string) {
+export async function cancelRequest(context: Context, identity: Caller, requestId: string) {
+  refuseOff(context, identity);
   const row = await ownRequest(context, identity, requestId, "request.cancel");
   return { outcome: outcomeOf((await cancel(context, row.id, "CANCELLED")) ?? row) };
 }
 
+/** Also of what is switched off: what is proven stays proven. */
 export async function getReceipt(context: Context, identity: CallerIdentity, requestId: string, signal: AbortSignal) {
   const row = await ownRequest(context, identity, requestId);
   if (!isTerminal(row.state)) {
@@ -53,7 +58,8 @@ export async function getReceipt(context: Context, identity: CallerIdentity, req
   return { record, proof };
 }
 
-export function models(context: Context, identity: CallerIdentity) {
+export function models(context: Context, identity: Caller) {
+  refuseOff(context, identity);
   authorize(context, identity, "models.list", {});
   return listModels(context).map((model) => ({
     name: model.name,

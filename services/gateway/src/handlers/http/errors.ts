@@ -63,6 +63,8 @@ export function toHttpError(thrown: unknown): HttpError {
 
 /** When to come back, and of which quota too much was asked. */
 function headersOf(error: AppError, status: number): Record<string, string> {
+  // A pause lasts until people end it: OpenAI's SDKs, which repeat a 503 by themselves, heed this.
+  if (error.reason === "PAUSED") return { "x-should-retry": "false" };
   const fields = error instanceof QuotaError ? error.fields : {};
   const seconds = error.retryAfterMs === undefined ? undefined : Math.ceil(error.retryAfterMs / 1_000);
   if (seconds !== undefined) return { ...fields, "retry-after": String(seconds) };

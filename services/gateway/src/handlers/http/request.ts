@@ -1,20 +1,29 @@
 /** What every HTTP handler reads from a request. */
 import type { IncomingMessage } from "node:http";
-import { AppError, type CallerIdentity } from "@sallyport/runtime";
+import { TLSSocket } from "node:tls";
+import { AppError, type Caller } from "@sallyport/runtime";
 import type { FastifyRequest } from "fastify";
 import type { Context } from "../../context.ts";
+import { identify as identifyCaller } from "../../core/callers.ts";
 import type { HttpLimits } from "./limits.ts";
 
-/** Who calls; asked for once a request. Throws what TokenVerifier.verify throws. */
-export function identify({ tokens }: Context, request: FastifyRequest): Promise<CallerIdentity> {
-  const known = identities.get(request);
+/** Who calls; asked for once a request. Throws what `identify` of core/callers.ts throws. */
+export function identify(context: Context, request: FastifyRequest): Promise<Caller> {
+  const known = callers.get(request);
   if (known) return known;
-  const identity = tokens.verify(/^Bearer\s+(\S+)$/i.exec(header(request, "authorization"))?.[1]);
-  identities.set(request, identity);
-  return identity;
+  const bearer = /^Bearer\s+(\S+)$/i.exec(header(request, "authorization"))?.[1];
+  const caller = identifyCaller(context, { bearer, certificate: certificateOf(request) });
+  callers.set(request, caller);
+  return caller;
 }
 
-const identities = new WeakMap<FastifyRequest, Promise<CallerIdentity>>();
+const callers = new WeakMap<FastifyRequest, Promise<Caller>>();
+
+/** Only one that TLS has verified against the callers' CA. */
+function certificateOf({ raw: { socket } }: FastifyRequest): Uint8Array | undefined {
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
+  return socket.getPeerCertificate().raw;
+}
 
 export function header(request: FastifyRequest, name: string): string {
   const value = request.headers[name];

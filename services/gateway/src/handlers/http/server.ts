@@ -19,7 +19,9 @@ export async function serveHttp(
   address: Address,
   limits: HttpLimits = httpLimits,
 ): Promise<AsyncDisposable & { address: Address }> {
-  const { server, onClientError } = createHttpListener(context.tls, address, limits);
+  const { tls, clientCa, config } = context;
+  const clients = { always: config.httpTls, clientCa };
+  const { server, onClientError } = createHttpListener(tls, address, limits, clients);
   const app = Fastify({
     serverFactory: (handler) => server.on("request", handler),
     clientErrorHandler: onClientError,

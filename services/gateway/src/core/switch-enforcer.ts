@@ -1,0 +1,60 @@
+/**
+ * Carries switches out on what is under way: streams are cut first, in memory; then the ledger ends the requests. Both on
+ * every change, and again and again, for what came in between, what another replica accepted, and what went stale.
+ */
+import { delay } from "@sallyport/runtime";
+import type { Context } from "../context.ts";
+import { findSwitchedOff, listCredentialRefs } from "../db/switched.ts";
+import { endingAtWork, errorFor, unbelieved } from "./switched-off.ts";
+
+const cutEveryMs = 200;
+const roundEveryMs = 1_000;
+const batch = 200;
+
+export function startSwitchEnforcer(context: Context): AsyncDisposable {
+  const { switches, credentials, inFlight, log } = context;
+  const stop = new AbortController();
+  let changed = Promise.withResolvers<void>();
+  const cut = () => {
+    const ended = inFlight.end((about) => errorFor(context, about));
+    if (ended > 0) log.warn({ ended }, "calls were cut off: switched off, or nobody knows");
+  };
+  const onChange = () => {
+    cut();
+    changed.resolve();
+  };
+  const stops = [switches.onChange(onChange), credentials.onChange(onChange)];
+  const timer = setInterval(cut, cutEveryMs);
+  const rounds = (async () => {
+    while (!stop.signal.aborted) {
+      changed = Promise.withResolvers<void>();
+      const ended = await endSwitchedOff(context).catch((err: unknown) => {
+        log.warn({ err }, "requests that are switched off could not be ended, trying again");
+        return 0;
+      });
+      if (ended < batch) await Promise.race([changed.promise, delay(roundEveryMs, stop.signal).catch(() => {})]);
+    }
+  })();
+  return {
+    async [Symbol.asyncDispose]() {
+      for (const end of stops) end();
+      clearInterval(timer);
+      stop.abort();
+      await rounds;
+    },
+  };
+}
+
+/** One round: a batch of requests at work that fall under a switch now, ended. Returns how many. */
+export async function endSwitchedOff(context: Context): Promise<number> {
+  const { db, moves, switches, credentials } = context;
+  // While nobody knows, nothing is ended for good: streams are cut, and nothing goes out.
+  if (!switches.fresh) return 0;
+  const holding = switches.holding();
+  const gone = unbelieved(credentials, await listCredentialRefs(db));
+  if (holding.length === 0 && gone.length === 0) return 0;
+  const ids = await findSwitchedOff(db, holding, gone, batch);
+  // Side by side: their commits share transactions.
+  const ended = await Promise.all(ids.map((id) => moves.end(id, (row) => endingAtWork(context, row))));
+  return ended.filter(Boolean).length;
+}
