@@ -6,13 +6,21 @@ export interface Periodic extends AsyncDisposable {
   hasten(): void;
 }
 
-/** Calls `round` each `everyMs`; what it throws is logged as "could not <what>; trying again". */
+/** Calls `round` each `everyMs`; what it throws is logged as "could not <what>; trying again", once until it changes. */
 export function periodically(log: Logger, everyMs: number, what: string, round: () => Promise<void>): Periodic {
   let running: Promise<void> | undefined;
   let [again, closed] = [false, false];
+  let problem = "";
+  const tell = (err: unknown) => {
+    const told = String(err);
+    if (told !== problem) log.warn({ err }, `could not ${what}; trying again`);
+    problem = told;
+  };
   const run = () => {
     running ??= round()
-      .catch((err: unknown) => log.warn({ err }, `could not ${what}; trying again`))
+      .then(() => {
+        problem = "";
+      }, tell)
       .finally(() => {
         running = undefined;
         if (again && !closed) run();

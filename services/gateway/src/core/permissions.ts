@@ -3,7 +3,7 @@ import { AppError, type CallerIdentity } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import type { ServedModel } from "../domain/manifest.ts";
 
-export function listModels({ models }: Context): readonly ServedModel[] {
+function listModels({ models }: Context): readonly ServedModel[] {
   return models.get().models;
 }
 
@@ -23,14 +23,24 @@ export interface Resource {
   readonly ownerSubject?: string;
 }
 
-export function authorize({ policy }: Context, identity: CallerIdentity, action: string, resource: Resource): void {
-  const { allow, reason } = policy
-    .get()
-    .authorize({ action, identity: { ...identity, groups: [...identity.groups] }, resource });
+export function authorize(context: Context, identity: CallerIdentity, action: string, resource: Resource): void {
+  const { allow, reason } = ask(context, identity, action, resource);
   if (allow) return;
   throw new AppError(
     "PERMISSION_DENIED",
     `your groups do not allow ${action} here (${reason}); ask your administrator for the role`,
     { reason: "NOT_AUTHORISED" },
   );
+}
+
+/** Those of the approved models that the caller's groups have to do with. */
+export function listModelsFor(context: Context, identity: CallerIdentity): ServedModel[] {
+  authorize(context, identity, "models.list", {});
+  return listModels(context).filter(({ name: model, tier }) => {
+    return ask(context, identity, "models.list", { model, tier }).allow;
+  });
+}
+
+function ask({ policy }: Context, identity: CallerIdentity, action: string, resource: Resource) {
+  return policy.get().authorize({ action, identity: { ...identity, groups: [...identity.groups] }, resource });
 }

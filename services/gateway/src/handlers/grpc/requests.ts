@@ -9,7 +9,7 @@ import { AppError, type Caller, type CallerIdentity } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { cancel } from "../../core/cancel.ts";
 import { readOutput } from "../../core/output.ts";
-import { authorize, listModels } from "../../core/permissions.ts";
+import { authorize, listModelsFor } from "../../core/permissions.ts";
 import { aboutOf, refuseOff } from "../../core/switched-off.ts";
 import { findRequest, type RequestRow } from "../../db/ledger.ts";
 import { checkRequestId } from "../../domain/content.ts";
@@ -60,8 +60,7 @@ export async function getReceipt(context: Context, identity: CallerIdentity, req
 
 export function models(context: Context, identity: Caller) {
   refuseOff(context, identity);
-  authorize(context, identity, "models.list", {});
-  return listModels(context).map((model) => ({
+  return listModelsFor(context, identity).map((model) => ({
     name: model.name,
     version: model.version,
     digest: model.digest,
