@@ -6,11 +6,12 @@ import { allowed } from "./acts/allowed.ts";
 import { blocked } from "./acts/blocked.ts";
 import { forged } from "./acts/forged.ts";
 import { held } from "./acts/held.ts";
+import { paused } from "./acts/paused.ts";
 import { proven } from "./acts/proven.ts";
 import { repeated } from "./acts/repeated.ts";
 import { openTour, type Tour } from "./tour.ts";
 
-const acts = [allowed, blocked, held, repeated, proven, forged] as const;
+const acts = [allowed, blocked, held, repeated, paused, proven, forged] as const;
 
 async function main(): Promise<number> {
   const home = resolve(process.env.SALLYPORT_HOME ?? fileURLToPath(new URL("../../.sallyport", import.meta.url)));

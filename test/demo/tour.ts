@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { AuditService } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { GenerationService } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { ReviewService } from "@sallyport/proto/sallyport/governance/v1/review";
+import { SwitchService } from "@sallyport/proto/sallyport/governance/v1/switches";
 import { createClient, parseAddress } from "@sallyport/runtime/client";
 import OpenAI from "openai";
 
@@ -26,12 +27,14 @@ export function openTour(home: string, endpoints: Endpoints) {
   const token = (person: string) => readFileSync(join(home, "credentials", `${person}.token`), "utf8").trim();
   const generation = createClient(GenerationService, { address: parseAddress(endpoints.gatewayGrpc), tls });
   const reviews = createClient(ReviewService, { address: parseAddress(endpoints.governanceGrpc), tls });
+  const switches = createClient(SwitchService, { address: parseAddress(endpoints.governanceGrpc), tls });
   const audit = createClient(AuditService, { address: parseAddress(endpoints.auditGrpc), tls });
   return {
     home,
     endpoints,
     generation,
     reviews,
+    switches,
     audit,
     act: 0,
     /** Requests that ended, whose proof is shown at the end. */
@@ -48,7 +51,7 @@ export function openTour(home: string, endpoints: Endpoints) {
       console.log(`   ✓ ${promise}`);
     },
     [Symbol.dispose]() {
-      for (const client of [generation, reviews, audit]) client.close();
+      for (const client of [generation, reviews, switches, audit]) client.close();
     },
   };
 }

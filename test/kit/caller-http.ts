@@ -37,7 +37,7 @@ type Asked = SseAsk & { stream: boolean };
 
 /** Throws the platform's own error where it refuses. */
 async function post(sallyport: TestPlatform, call: Call, asked: Asked, options: CallOptions): Promise<Response> {
-  const { content, maxTokens, idempotencyKey = "", person = "user", ticketed, stream } = asked;
+  const { content, maxTokens, idempotencyKey = "", person = "user", ticketed, stream, model = chatModel } = asked;
   const { deadlineMs, signal } = options;
   const bounded = AbortSignal.any([AbortSignal.timeout(deadlineMs), ...(signal ? [signal] : [])]);
   const messages = [{ role: "user", content }];
@@ -49,7 +49,7 @@ async function post(sallyport: TestPlatform, call: Call, asked: Asked, options: 
       ...(idempotencyKey !== "" && { "idempotency-key": idempotencyKey }),
       ...(ticketed && { "x-sallyport-tickets": "windows" }),
     },
-    body: JSON.stringify({ model: chatModel, messages, stream, temperature: 0, max_tokens: maxTokens }),
+    body: JSON.stringify({ model, messages, stream, temperature: 0, max_tokens: maxTokens }),
     signal: bounded,
   });
   call.requestId = response.headers.get("x-request-id") ?? undefined;

@@ -12,6 +12,8 @@ export interface Ask {
   idempotencyKey?: string;
   /** Who asks (default: the user). */
   person?: Person;
+  /** Default: the pilot model. */
+  model?: string;
 }
 
 export interface HeardWindow {
@@ -41,6 +43,9 @@ export class Call {
   leafHash: string | undefined;
   error: { code: string; reason: string } | undefined;
   tookMs = 0;
+  /** When the last window came (performance.now). */
+  lastWindowAt = 0;
+  endedAt = 0;
   ended = false;
 
   constructor(via: Via, listen: (call: Call) => Promise<void>) {
@@ -53,7 +58,8 @@ export class Call {
       })
       .then(() => {
         this.ended = true;
-        this.tookMs = performance.now() - startedAt;
+        this.endedAt = performance.now();
+        this.tookMs = this.endedAt - startedAt;
         return this;
       });
   }
@@ -64,6 +70,7 @@ export class Call {
 
   hear(window: HeardWindow): void {
     this.events.push("window");
+    this.lastWindowAt = performance.now();
     this.windows.push(window);
   }
 
@@ -86,13 +93,13 @@ export const chatModel = "pilot-text";
 export function chatByGrpc(
   sallyport: TestPlatform,
   { generation }: Pick<ReturnType<typeof grpcClients>, "generation">,
-  { content, maxTokens = 0, idempotencyKey = "", person = "user" }: Ask,
+  { content, maxTokens = 0, idempotencyKey = "", person = "user", model = chatModel }: Ask,
   options: CallOptions,
 ): Call {
   return new Call("grpc", async (call) => {
     const messages = [{ role: Role.USER, content }];
     const parameters = { temperature: 0, maxTokens };
-    const request = { content: { model: chatModel, messages, parameters }, idempotencyKey };
+    const request = { content: { model, messages, parameters }, idempotencyKey };
     let outcome: Outcome | undefined;
     for await (const { event } of generation.chat(request, { ...options, bearer: sallyport.token(person) })) {
       if (event.case === "accepted") {

@@ -5,11 +5,13 @@ import type { AddressInfo } from "node:net";
 export interface ChatServer extends AsyncDisposable {
   /** Base URL, as the worker's REMOTE_ENDPOINTS has it. */
   readonly url: string;
-  say(text: string): void;
+  /** A word every so many milliseconds (default: all at once). */
+  say(text: string, everyMs?: number): void;
 }
 
 export async function startChatServer(): Promise<ChatServer> {
   let reply = "";
+  let pauseMs = 0;
   const server = createServer((request, response) => {
     request.resume();
     request.on("end", () => {
@@ -22,16 +24,29 @@ export async function startChatServer(): Promise<ChatServer> {
         response.write(
           `data: ${JSON.stringify({ id: "x", object: "chat.completion.chunk", choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`,
         );
-      for (const word of reply.match(/\S+\s*/g) ?? []) chunk({ content: word }, null);
-      chunk({}, "stop");
-      response.end("data: [DONE]\n\n");
+      const words = reply.match(/\S+\s*/g) ?? [];
+      const finish = () => {
+        chunk({}, "stop");
+        response.end("data: [DONE]\n\n");
+      };
+      if (pauseMs === 0) {
+        for (const word of words) chunk({ content: word }, null);
+        return finish();
+      }
+      const timer = setInterval(() => {
+        const word = words.shift();
+        if (word !== undefined) return chunk({ content: word }, null);
+        clearInterval(timer);
+        finish();
+      }, pauseMs);
+      response.on("close", () => clearInterval(timer));
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    say(text) {
-      reply = text;
+    say(text, everyMs = 0) {
+      [reply, pauseMs] = [text, everyMs];
     },
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();

@@ -43,7 +43,8 @@ const blocks = {
   telemetry: 16_000,
   metrics: 15_500,
   limits: 15_000,
-  switches: 31_500,
+  switches: 14_500,
+  identity: 14_000,
 } as const;
 
 /** Which services to start and with what environment; the rest is as `npm start` has it. */
@@ -112,6 +113,7 @@ export const model = "pilot-text";
 export { type BusUser, connectAs } from "./bus-user.ts";
 export { type Ask, Call, chatByGrpc, type HeardEvent, type HeardWindow, type Via } from "./caller.ts";
 export { chatByHttp, chatBySse } from "./caller-http.ts";
+export { type ChatServer, startChatServer } from "./chat-server.ts";
 export { grpcClients } from "./clients.ts";
 export { query } from "./database.ts";
 export { type Disk, mountDisk, noDiskBecause } from "./disk.ts";
