@@ -2,7 +2,9 @@
  * Seeded faults of every kind over a mixed load, and after each seed the checker's word on the promises. And the checker
  * itself: what it cannot find would be worth nothing.
  */
+import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { chatByGrpc } from "../kit/index.ts";
 import { corruptions } from "./checker/corruptions/index.ts";
 import { check } from "./checker/index.ts";
 import { runSeed, type SeedReport } from "./seeded/run-seed.ts";
@@ -55,6 +57,23 @@ describe("whatever happens, every promise is kept", () => {
     expect(found.lines).toBeGreaterThan(100);
     expect(found.leaks).toEqual([]);
   }, 60_000);
+});
+
+describe("what seeds had found", () => {
+  test("a bus whose disk was full takes messages again once there is room, without anybody's help", async ({
+    skip,
+  }) => {
+    const { disks, sallyport, clients } = world;
+    if (typeof disks === "string") return skip(disks);
+    const ask = () => chatByGrpc(sallyport, clients, { content: "Hello", maxTokens: 8 }, { deadlineMs: 20_000 }).done;
+    const free = disks.nats.fill();
+    try {
+      expect(await ask()).toMatchObject({ text: "", error: { code: expect.any(String) } });
+    } finally {
+      free();
+    }
+    await waitFor("an answer", async () => (await ask()).state === "released", { timeoutMs: 60_000 });
+  }, 120_000);
 });
 
 describe("the checker finds", () => {

@@ -1,14 +1,11 @@
 /** Processes that die, stand still, or are started again. */
 import { services } from "@sallyport/proto/subjects";
 import { waitFor } from "@sallyport/runtime/testing";
-import pg from "pg";
-import { SUPERUSER } from "../../../infra/local/postgres/cluster.ts";
-import { sessionOptions } from "../../../infra/local/postgres/grants.ts";
 import { freeze, processesNamed, processTree } from "../../kit/index.ts";
+import { asOwner } from "../support/as-owner.ts";
 import { type ErrorName, prepare } from "../support/errors.ts";
 import { handleOf, inject, type Mode, type Part, parts } from "../support/faults.ts";
 import { begun, type FaultKind } from "./kind.ts";
-import type { World } from "./world.ts";
 
 const itself = (target: string) => target;
 
@@ -69,7 +66,7 @@ const sessionsEnd: FaultKind = {
   touches: itself,
   async begin({ sallyport }) {
     const ended = await asOwner(
-      sallyport,
+      sallyport.platform,
       "SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
     );
     return begun(
@@ -103,17 +100,6 @@ const writersHang: FaultKind = {
     );
   },
 };
-
-async function asOwner({ platform }: World["sallyport"], sql: string): Promise<number> {
-  const owner = new pg.Client(sessionOptions(platform.home, platform.ports.postgres, SUPERUSER));
-  owner.on("error", () => {});
-  await owner.connect();
-  try {
-    return (await owner.query(sql)).rowCount ?? 0;
-  } finally {
-    await owner.end();
-  }
-}
 
 export const processFaults: readonly FaultKind[] = [
   byMode("killed", "killed"),

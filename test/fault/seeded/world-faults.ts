@@ -2,6 +2,7 @@
 import { statfsSync } from "node:fs";
 import { type ServiceName, services } from "@sallyport/proto/subjects";
 import type { Direction, Disk } from "../../kit/index.ts";
+import { asOwner } from "../support/as-owner.ts";
 import { between, pick, type Random } from "../support/random.ts";
 import { begun, type FaultKind } from "./kind.ts";
 import type { World } from "./world.ts";
@@ -19,6 +20,10 @@ export const linkNames: readonly string[] = [
   "callers>gateway-http",
   "callers>gateway-grpc",
 ];
+
+/** Forty files of the write-ahead log: more than fit on its disk. */
+const useWriteAheadLog = `DO $$ BEGIN FOR n IN 1..40 LOOP
+  PERFORM pg_logical_emit_message(false, 'fault', 'full'); PERFORM pg_switch_wal(); END LOOP; END $$`;
 
 type Link = ReturnType<World["links"]["link"]>;
 const ofLink = (
@@ -59,11 +64,20 @@ const ofDisk = (
 const disk: readonly FaultKind[] = [
   ofDisk("disk stands still", [300, 3_000], (disk) => disk.stall()),
   ofDisk("disk slow", [1_000, 4_000], (disk, random) => disk.brake(between(random, 60, 240))),
-  ofDisk("disk full", [1_000, 4_000], (disk) => {
-    const free = disk.fill();
-    if (statfsSync(disk.dir).bavail > 16) throw new Error("the disk is not full");
-    return free;
-  }),
+  {
+    ...ofDisk("disk full", [1_000, 4_000], () => () => {}),
+    async begin({ disks, sallyport }, target) {
+      const disk = (disks as Record<string, Disk>)[target]!;
+      const free = disk.fill();
+      const room = statfsSync(disk.dir).bavail;
+      // What Postgres wrote ahead lies in files that are there already: it is full when it needs a new one.
+      const needed = target === "postgres" ? asOwner(sallyport.platform, useWriteAheadLog).catch(() => {}) : undefined;
+      return begun(free, async () => {
+        await needed;
+        if (room > 16) throw new Error("the disk is not full");
+      });
+    },
+  },
 ];
 
 const secondMs = 1_000;

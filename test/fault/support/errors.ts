@@ -45,14 +45,19 @@ export function prepare(platform: Platform, name: ErrorName): Promise<() => Faul
   }
 }
 
-const engineOf = (platform: Platform) => processTree(platform.service("inference-worker").pid!).slice(1);
+function engineOf(platform: Platform): number[] {
+  const { pid } = platform.service("inference-worker");
+  const engine = pid === undefined ? [] : processTree(pid).slice(1);
+  if (engine.length === 0) throw new Error("there is no engine now");
+  return engine;
+}
 
 async function crashEngine(platform: Platform): Promise<() => Fault> {
   const engine = engineOf(platform);
   return () => {
     for (const pid of engine) process.kill(pid, "SIGKILL");
     return {
-      fired: () => waitFor("the engine to be gone", () => engine.length > 0 && !engine.some(isAlive)).then(() => {}),
+      fired: () => waitFor("the engine to be gone", () => !engine.some(isAlive)).then(() => {}),
       undo: async () => {},
     };
   };

@@ -13,7 +13,7 @@ export interface Leaks {
   readonly leaks: readonly string[];
 }
 
-interface Secret {
+export interface Secret {
   readonly what: string;
   readonly text: string;
 }
@@ -21,8 +21,9 @@ interface Secret {
 /** Shorter ones would be found by chance. */
 const shortest = 12;
 
-export function findSecrets(platform: Platform, evidence: readonly Evidence[]): Leaks {
-  const all = [...tokens(platform), ...keys(platform), ...evidence.flatMap(ofRequests)];
+/** `more`: what else must not be there. */
+export function findSecrets(platform: Platform, evidence: readonly Evidence[], more: readonly Secret[] = []): Leaks {
+  const all = [...tokens(platform), ...keys(platform), ...evidence.flatMap(ofRequests), ...more];
   const secrets = [
     ...new Map(all.filter(({ text }) => text.length >= shortest).map((one) => [one.text, one])).values(),
   ];
