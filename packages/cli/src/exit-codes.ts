@@ -1,4 +1,5 @@
 import { AttestationError } from "@sallyport/attestation";
+import { SallyportError } from "@sallyport/client";
 import { asAppError, type ErrorCode } from "@sallyport/runtime/client";
 import { TlogError } from "@sallyport/tlog";
 import { CommanderError } from "commander";
@@ -50,6 +51,11 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof AttestationError || error instanceof TlogError) {
     const message = `not verified: ${error.message}`;
     return { exitCode: exitCodes.unverified, code: "UNVERIFIED", reason: error.code.toUpperCase(), message };
+  }
+  if (error instanceof SallyportError) {
+    const { code, reason, message } = error;
+    if (code !== "UNVERIFIED") return { exitCode: ofErrors[code] ?? exitCodes.failed, code, reason, message };
+    return { exitCode: exitCodes.unverified, code, reason, message: `not verified: ${message}` };
   }
   const { code, reason, message, cause } = asAppError(error);
   // A fault on this machine (a file, the disk): its own message helps, unlike that of a service's internals.

@@ -1,31 +1,6 @@
-/** A receipt: a record of the audit log and the proof that the log holds it. Verified without asking anyone. */
-import type { TrustBundle } from "@sallyport/attestation";
-import {
-  leafHash,
-  type OpenedCheckpoint,
-  parseCheckpoint,
-  parseNote,
-  parseProof,
-  parseVkey,
-  TlogError,
-  verifyProof,
-} from "@sallyport/tlog";
+/** A receipt as a file, and what it says for a person. */
+import type { Receipt, VerifiedReceipt } from "@sallyport/client";
 import { UsageError } from "./exit-codes.ts";
-
-export interface Receipt {
-  /** The leaf: canonical JSON (RFC 8785), byte for byte. */
-  readonly record: Uint8Array;
-  /** c2sp.org/tlog-proof. */
-  readonly proof: string;
-}
-
-export interface VerifiedReceipt {
-  index: number;
-  /** Hex. */
-  leafHash: string;
-  checkpoint: OpenedCheckpoint;
-  record: Record<string, unknown>;
-}
 
 /** `{"v":1,"record":"…","proof":"…"}`: the record as a string, so that its bytes stay as they were hashed. */
 export function encodeReceipt({ record, proof }: Receipt): string {
@@ -46,29 +21,6 @@ export function parseReceipt(json: string): Receipt {
     throw new UsageError("this is not a receipt: it needs v 1, record and proof");
   }
   return { record: new TextEncoder().encode(record), proof };
-}
-
-/** Throws TlogError: the log is not one that the bundle trusts, a signature is not good, or the record is not in it. */
-export function verifyReceipt({ record, proof }: Receipt, trust: Pick<TrustBundle, "logs">): VerifiedReceipt {
-  const { origin } = parseCheckpoint(parseNote(parseProof(proof).checkpoint).text);
-  const keys = trust.logs.filter((log) => log.origin === origin).map((log) => parseVkey(log.vkey));
-  if (keys.length === 0) throw new TlogError("signature", `the trust bundle knows no log ${JSON.stringify(origin)}`);
-  const leaf = leafHash(record);
-  const { index, checkpoint } = verifyProof(proof, leaf, { origin, keys });
-  return { index, leafHash: Buffer.from(leaf).toString("hex"), checkpoint, record: parseRecord(record) };
-}
-
-/** Throws TlogError when it is no JSON object: a trusted log holds no such record. */
-export function parseRecord(record: Uint8Array): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(record));
-  } catch {
-    throw new TlogError("format", "the record is not JSON");
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new TlogError("format", "the record is not a JSON object");
-  return value as Record<string, unknown>;
 }
 
 /** One line: time, event, request, decision. What is no plain value where one belongs is shown as `?`. */

@@ -5,4 +5,4 @@ export type { ClientOptions, Token } from "./options.ts";
 export type { Receipt } from "./transport/transport.ts";
 export type * from "./types.ts";
 export { parseRecord, type VerifiedReceipt, verifyReceipt } from "./verify/receipt.ts";
-export type { TrustInput } from "./verify/trust.ts";
+export type { TrustInput, TrustSource } from "./verify/trust.ts";

@@ -17,10 +17,16 @@ export interface ClientOptions {
   address: string;
   /** Access or API token, or what gets one, asked before every call. Leave it out where a client certificate says who calls. */
   token?: Token;
-  /** Whom to believe. `"off"` verifies nothing: then the connection is all that vouches for the output. */
-  verify: TrustInput | "off";
-  /** PEM, or the path of a PEM file. Without `ca`, the system's authorities count. `cert` and `key` belong together. */
-  tls?: { ca?: string | Buffer; cert?: string | Buffer; key?: string | Buffer };
+  /**
+   * Whom to believe: bundle and root, or a function that gives the loaded bundle. `"off"` verifies nothing: then the
+   * connection is all that vouches for the output.
+   */
+  verify: TrustInput | TrustSource | "off";
+  /**
+   * PEM, or the path of a PEM file. Without `ca`, the system's authorities count. `cert` and `key` belong together. With
+   * `serverId` the server must hold that URI in its certificate (`spiffe://sallyport.local/gateway`), whatever its host is.
+   */
+  tls?: { ca?: string | Buffer; cert?: string | Buffer; key?: string | Buffer; serverId?: string };
   /** Longest wait for a call, retries included. Default 120 s. */
   timeoutMs?: number;
   /** How often a call that may be repeated is sent again. Default 2, at most 10. */
@@ -43,13 +49,19 @@ const mostRetries = 10;
 /** Throws INVALID_ARGUMENT (OPTION_INVALID, naming the option) or FAILED_PRECONDITION (TRUST_INVALID). */
 export function readOptions(options: ClientOptions): Settings {
   const { verify, token, timeoutMs = defaultTimeoutMs, maxRetries = defaultRetries } = options;
-  if (verify !== "off" && (!verify?.trustBundle || !verify.trustRoot))
-    throw invalid("verify", 'give trustBundle and trustRoot, or "off" to verify nothing');
   if (!(timeoutMs > 0)) throw invalid("timeoutMs", "must be positive");
   if (!Number.isInteger(maxRetries) || maxRetries < 0 || maxRetries > mostRetries)
     throw invalid("maxRetries", `must be a whole number from 0 to ${mostRetries}`);
-  const trust = verify === "off" ? undefined : trustSource(verify);
+  const trust = trustOf(verify);
   return { transport: transportOf(options.address, tlsOf(options.tls)), trust, token, timeoutMs, maxRetries };
+}
+
+function trustOf(verify: ClientOptions["verify"]): TrustSource | undefined {
+  if (verify === "off") return undefined;
+  if (typeof verify === "function") return verify;
+  if (!verify?.trustBundle || !verify.trustRoot)
+    throw invalid("verify", 'give trustBundle and trustRoot, or "off" to verify nothing');
+  return trustSource(verify);
 }
 
 function transportOf(address: string, tls: Tls): Transport {
@@ -69,9 +81,9 @@ function baseUrl(address: string): URL {
   return url;
 }
 
-function tlsOf({ ca, cert, key }: NonNullable<ClientOptions["tls"]> = {}): Tls {
+function tlsOf({ ca, cert, key, serverId }: NonNullable<ClientOptions["tls"]> = {}): Tls {
   if ((cert === undefined) !== (key === undefined)) throw invalid("tls", "cert and key belong together");
-  return { ca: pem("ca", ca), cert: pem("cert", cert), key: pem("key", key) };
+  return { ca: pem("ca", ca), cert: pem("cert", cert), key: pem("key", key), serverId };
 }
 
 function pem(name: string, value: string | Buffer | undefined): Buffer | undefined {

@@ -109,17 +109,25 @@ describe.each(ways)("over %s", (way) => {
     expect(await failed(client.stream(question).result())).toMatchObject({ code: "DEADLINE_EXCEEDED" });
   });
 
-  test("a server whose certificate is not by the given authority gets no token", async () => {
-    if (way === "http") return;
-    using client = connect({ tls: {}, maxRetries: 0 });
+  test.each([
+    ["is not by the given authority", () => ({})],
+    ["is another service's", () => ({ ca: gateway.ca, serverId: "spiffe://sallyport.local/governance" })],
+  ])("a server whose certificate %s gets no token", async (_, tls) => {
+    using client = connect({ tls: tls(), maxRetries: 0 });
     gateway.answers = [{ texts: ["fine"] }];
     expect(await failed(client.chat(question))).toMatchObject({ code: "UNAVAILABLE" });
     expect(gateway.keys).toEqual([]);
   });
+
+  test("a server is known by its id, where one is given", async () => {
+    using client = connect({ tls: { ca: gateway.ca, serverId: "spiffe://sallyport.local/gateway" } });
+    gateway.answers = [{ texts: ["fine"] }];
+    expect((await client.chat(question)).text).toBe("fine");
+  });
 });
 
 test("x-should-retry says whether to", async () => {
-  using client = createClient({ address: gateway.address.http, verify: "off" });
+  using client = createClient({ address: gateway.address.http, verify: "off", tls: { ca: gateway.ca } });
   gateway.answers = [{ ...away(), headers: { "x-should-retry": "false" } }];
   const error = await client.chat(question).then(
     () => expect.unreachable(),

@@ -1,5 +1,5 @@
 /** A gateway that does what a test says, over gRPC and over HTTP alike; nothing it sends is signed. */
-import { createServer } from "node:http";
+import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
@@ -38,13 +38,14 @@ const id = "01234567-89ab-7cde-8f01-23456789abcd";
 export async function scriptedGateway(): Promise<Scripted> {
   const pki = await createTestPki();
   const script: Pick<Scripted, "answers" | "keys" | "cancelled"> = { answers: [], keys: [], cancelled: [] };
+  const tls = await pki.issue("gateway");
   const next = () => (script.answers.length > 1 ? script.answers.shift()! : script.answers[0]!);
   const grpc = await serve([{ service: GenerationService, handlers: handlers(script, next) }], {
     address: { host: "127.0.0.1", port: 0 },
-    tls: await pki.issue("gateway"),
+    tls,
     log: createLogger("gateway", "error"),
   });
-  const http = createServer((request, response) => {
+  const http = createServer({ cert: tls.cert, key: tls.key }, (request, response) => {
     request.resume().on("end", () => {
       const fail = (error: AppError) => {
         const { code, message, reason, details } = error;
@@ -73,7 +74,7 @@ export async function scriptedGateway(): Promise<Scripted> {
   const { port } = http.address() as AddressInfo;
   return Object.assign(script, {
     ca: pki.ca,
-    address: { grpc: `127.0.0.1:${grpc.address.port}`, http: `http://127.0.0.1:${port}/v1` },
+    address: { grpc: `127.0.0.1:${grpc.address.port}`, http: `https://127.0.0.1:${port}/v1` },
     async [Symbol.asyncDispose]() {
       http.closeAllConnections();
       await new Promise((resolve) => http.close(resolve));

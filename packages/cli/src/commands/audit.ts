@@ -1,21 +1,13 @@
 import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { parseRecord, type Receipt, verifyReceipt } from "@sallyport/client";
 import { type Record as AuditRecord, AuditService } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { AppError, asAppError, type CallOptions, type Client } from "@sallyport/runtime/client";
 import type { Command } from "commander";
 import { type Context, readInput } from "../context.ts";
 import { integer } from "../parse.ts";
 import type { Act } from "../program.ts";
-import {
-  describeRecord,
-  describeVerified,
-  encodeReceipt,
-  parseReceipt,
-  parseRecord,
-  type Receipt,
-  verifiedJson,
-  verifyReceipt,
-} from "../receipt-file.ts";
+import { describeRecord, describeVerified, encodeReceipt, parseReceipt, verifiedJson } from "../receipt-file.ts";
 import { type TrustOptions, trustOf, withTrust } from "../trust.ts";
 
 const caller = "auditor";

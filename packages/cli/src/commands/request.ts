@@ -1,25 +1,18 @@
 import { writeFileSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import { toJson } from "@bufbuild/protobuf";
 import {
   CancelRequestResponseSchema,
   GenerationService,
-  type GetReceiptResponse,
   GetRequestResponseSchema,
 } from "@sallyport/proto/sallyport/generation/v1/generation";
-import { asAppError, type CallOptions, type Client } from "@sallyport/runtime/client";
-import { TlogError } from "@sallyport/tlog";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { describeOutcome, exitCodeOfState, timeOf } from "../describe.ts";
+import { gatewayClient } from "../gateway-client.ts";
 import { identifier } from "../parse.ts";
 import type { Act } from "../program.ts";
-import { describeVerified, encodeReceipt, verifiedJson, verifyReceipt } from "../receipt-file.ts";
+import { describeVerified, encodeReceipt, verifiedJson } from "../receipt-file.ts";
 import { type TrustOptions, trustOf, withTrust } from "../trust.ts";
-
-/** A record is logged within about 2 s of the outcome. */
-const receiptWaitMs = 10_000;
-const receiptPollMs = 250;
 
 export function addRequestCommands(program: Command, act: Act): void {
   const group = program.command("request").description("requests of one's own");
@@ -80,31 +73,11 @@ async function getReceipt(
   options: { out?: string } & TrustOptions,
 ): Promise<void> {
   const trust = trustOf(context, options);
-  const call = context.options("user");
-  const receipt = await context.call("gateway", GenerationService, (client) => fetchReceipt(client, requestId, call));
-  const verified = verifyReceipt(receipt, trust);
-  if ((verified.record.request as { id?: unknown } | undefined)?.id !== requestId) {
-    throw new TlogError("proof", "the receipt is another request's");
-  }
-  if (options.out !== undefined) writeFileSync(options.out, encodeReceipt(receipt));
+  using gateway = gatewayClient(context, "user", () => trust);
+  const verified = await gateway.client.receipt(requestId, gateway.call);
+  if (options.out !== undefined) writeFileSync(options.out, encodeReceipt(verified.receipt));
   context.print(verifiedJson(verified), () => [
     ...describeVerified(verified),
     ...(options.out === undefined ? [] : [`  kept in ${options.out}`]),
   ]);
-}
-
-async function fetchReceipt(
-  client: Client<typeof GenerationService>,
-  requestId: string,
-  call: CallOptions,
-): Promise<GetReceiptResponse> {
-  const giveUpAt = performance.now() + receiptWaitMs;
-  for (;;) {
-    try {
-      return await client.getReceipt({ requestId }, call);
-    } catch (error) {
-      if (asAppError(error).reason !== "RECEIPT_PENDING" || performance.now() > giveUpAt) throw error;
-    }
-    await sleep(receiptPollMs, undefined, call.signal ? { signal: call.signal } : {});
-  }
 }

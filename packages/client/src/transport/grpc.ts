@@ -1,6 +1,5 @@
 /** GenerationService over gRPC: every window with its ticket, as it is released. */
 import { isIP } from "node:net";
-import { checkServerIdentity } from "node:tls";
 import {
   create,
   type DescMethod,
@@ -16,7 +15,7 @@ import { TextModality } from "@sallyport/proto/sallyport/moderation/v1/moderatio
 import { SallyportError, stoppedBy } from "../errors.ts";
 import { toModeration } from "../views.ts";
 import { fromServiceError } from "./grpc-errors.ts";
-import type { Call, ChatEvent, Tls, Transport } from "./transport.ts";
+import { type Call, type ChatEvent, checkServer, type Tls, type Transport } from "./transport.ts";
 
 const maxMessageBytes = 4 * 1024 * 1024;
 const { method } = GenerationService;
@@ -58,10 +57,10 @@ export function grpcTransport(host: string, port: number, tls: Tls): Transport {
   };
 }
 
-function credentials(host: string, { ca, cert, key }: Tls): ChannelCredentials {
+function credentials(host: string, { ca, cert, key, serverId }: Tls): ChannelCredentials {
   return ChannelCredentials.createSsl(ca ?? null, key ?? null, cert ?? null, {
     // By the host that was asked for, not by the name that was sent as SNI.
-    checkServerIdentity: (_sni, certificate) => checkServerIdentity(host, certificate),
+    checkServerIdentity: (_sni, certificate) => checkServer(host, serverId, certificate),
   });
 }
 

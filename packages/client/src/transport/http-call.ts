@@ -1,10 +1,11 @@
 /** One HTTP call, with node's own client: it takes a CA and a client certificate, which `fetch` does not. */
 import { Agent as HttpAgent, type IncomingHttpHeaders, type IncomingMessage, request as sendHttp } from "node:http";
 import { Agent as HttpsAgent, request as sendHttps } from "node:https";
+import type { PeerCertificate } from "node:tls";
 import { SallyportError, stoppedBy, unreachable } from "../errors.ts";
 import { malformed } from "../views.ts";
 import { fromHttpError } from "./http-errors.ts";
-import type { Call, Tls } from "./transport.ts";
+import { type Call, checkServer, type Tls } from "./transport.ts";
 
 const maxBodyBytes = 16 * 1024 * 1024;
 
@@ -28,9 +29,11 @@ export interface HttpCaller {
   close(): void;
 }
 
-export function httpCaller(base: URL, { ca, cert, key }: Tls): HttpCaller {
+export function httpCaller(base: URL, { ca, cert, key, serverId }: Tls): HttpCaller {
   const secure = base.protocol === "https:";
-  const agent = secure ? new HttpsAgent({ keepAlive: true, ca, cert, key }) : new HttpAgent({ keepAlive: true });
+  const checkServerIdentity = (host: string, certificate: PeerCertificate) => checkServer(host, serverId, certificate);
+  const tls = { ca, cert, key, checkServerIdentity };
+  const agent = secure ? new HttpsAgent({ keepAlive: true, ...tls }) : new HttpAgent({ keepAlive: true });
   const begin = secure ? sendHttps : sendHttp;
 
   const head = (request: HttpRequest, call: Call) =>

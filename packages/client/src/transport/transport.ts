@@ -1,4 +1,5 @@
 /** What both transports do: carry the platform's messages, and turn every failure into a SallyportError. */
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import type {
   ChatContent,
   GetRequestResponse,
@@ -47,4 +48,17 @@ export interface Tls {
   ca: Buffer | undefined;
   cert: Buffer | undefined;
   key: Buffer | undefined;
+  /** URI in the server's certificate; undefined: its host name counts. */
+  serverId: string | undefined;
+}
+
+/** As node:tls wants it: undefined when the certificate is the server's that was meant. */
+export function checkServer(
+  host: string,
+  serverId: string | undefined,
+  certificate: PeerCertificate,
+): Error | undefined {
+  if (serverId === undefined) return checkServerIdentity(host, certificate);
+  const names = certificate.subjectaltname?.split(", ") ?? [];
+  return names.includes(`URI:${serverId}`) ? undefined : new Error(`the server is not ${serverId}`);
 }

@@ -32,12 +32,17 @@ export function verifyReceipt({ record, proof }: Receipt, trust: Pick<TrustBundl
   return { index, leafHash: Buffer.from(leaf).toString("hex"), checkpoint, record: parseRecord(record) };
 }
 
+/** Throws TlogError when it is no JSON object: a trusted log holds no such record. */
 export function parseRecord(record: Uint8Array): Record<string, unknown> {
+  let value: unknown;
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(record));
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(record));
   } catch {
     throw new TlogError("format", "the record is not JSON");
   }
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new TlogError("format", "the record is not a JSON object");
+  return value as Record<string, unknown>;
 }
 
 /** What a receipt must be about. */
@@ -51,15 +56,14 @@ export interface Expected {
 
 /** Throws TlogError when the record is about something else, or another output than was seen. */
 export function checkAbout({ record, leafHash: leaf }: VerifiedReceipt, expected: Expected): void {
-  const { request, digests = {} } = record as {
-    request?: { id?: unknown };
-    digests?: { request?: unknown; output?: unknown };
-  };
+  const fields = (value: unknown) =>
+    (typeof value === "object" && value !== null ? value : {}) as Record<string, unknown>;
+  const [request, digests] = [fields(record.request), fields(record.digests)];
   const must = (holds: boolean, problem: string) => {
     if (!holds) throw new TlogError("proof", problem);
   };
   const same = (found: unknown, wanted: string | undefined) => !wanted || found === wanted;
-  must(request?.id === expected.requestId, "the receipt is another request's");
+  must(request.id === expected.requestId, "the receipt is another request's");
   must(same(leaf, expected.leafHash), "the receipt is of another record than the outcome named");
   must(same(digests.request, expected.requestDigest), "the record is about another request");
   must(same(digests.output, expected.outputDigest), "the record is about another output");
