@@ -67,6 +67,16 @@ export class SwitchIndex {
   }
 }
 
+/** Whether a switch is about this caller by name, and not as one of everybody or of a tenant. */
+export function isAboutCaller(
+  target: SwitchTarget,
+  { tenant, issuer, subject, credential }: Required<Omit<SwitchFacts, "model">>,
+): boolean {
+  if (target.scope === "credential") return target.credential === credential;
+  if (target.scope !== "identity") return false;
+  return target.tenant === tenant && target.issuer === issuer && target.subject === subject;
+}
+
 /** Lists of names never collide: their boundaries are in the key. */
 function keyOf(target: SwitchTarget): string {
   switch (target.scope) {

@@ -1,13 +1,22 @@
 /** Who calls, and whether policy lets them: from the signed policy in force; stale means refuse. */
 import type { AuthzInput } from "@sallyport/policy";
-import { AppError, type CallerIdentity } from "@sallyport/runtime";
+import { AppError, type CallerIdentity, switchCode, switchError, switchKinds } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
+import { kindsAbout } from "./db/switches.ts";
 
+/**
+ * Throws BANNED, CREDENTIAL_REVOKED or PAUSED for whom a switch names: a thief's revoked token would otherwise make an API
+ * token here that nobody has revoked. A pause of everything or of a tenant stops no operator: they must lift it.
+ */
 export async function authenticate(
-  { tokens }: Pick<Context, "tokens">,
+  { tokens, db, clock }: Pick<Context, "tokens" | "db" | "clock">,
   bearer: string | undefined,
 ): Promise<CallerIdentity> {
-  return await tokens.verify(bearer);
+  const identity = await tokens.verify(bearer);
+  const kinds = await kindsAbout(db, identity, clock.now());
+  const strongest = switchKinds.find((kind) => kinds.includes(kind));
+  if (strongest) throw switchError(switchCode({ kind: strongest }));
+  return identity;
 }
 
 export function authorise(

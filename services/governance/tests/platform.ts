@@ -127,6 +127,8 @@ export async function testPlatform() {
     token: issuer.token,
     /** What is known of a person besides the tenant. */
     identity: (subject: string) => ({ issuer: issuer.url, subject }),
+    /** What a token is called in records. */
+    credentialOf: (token: string) => String(JSON.parse(Buffer.from(token.split(".")[1]!, "base64url").toString()).jti),
     /** Starts the neighbours; governance must run, as they wait for its policy. */
     startNeighbours: () => Promise.all(neighbours.map((process) => process.start())),
     isReady: () => waitFor("governance to be ready", async () => (await ready()).ready),

@@ -182,10 +182,28 @@ describe("two persons", () => {
   it("are neither of them the one whom it is about", async () => {
     const me = platform.identity("olga");
     const { switch: made } = await pause({ case: "identity", value: { ...me, tenant: "acme" } });
-    await expect(resume(made!.id, "olga")).rejects.toMatchObject({ reason: "ABOUT_YOURSELF" });
+    await expect(resume(made!.id, "olga")).rejects.toMatchObject({ reason: "PAUSED" });
     await resume(made!.id, "ann");
-    await expect(resume(made!.id, "olga")).rejects.toMatchObject({ reason: "ABOUT_YOURSELF" });
+    await expect(resume(made!.id, "olga")).rejects.toMatchObject({ reason: "PAUSED" });
     expect((await resume(made!.id, "ben")).switch?.state).toBe(SwitchState.LIFTED);
+  });
+
+  it("are neither of them banned: whom a switch names is not heard here, and no revoked token makes another", async () => {
+    const thief = as("theo", { groups: ["sallyport-users"] });
+    const credential = platform.credentialOf(thief.bearer);
+    const make = () => platform.credentials.createToken({ name: "spare key" }, thief);
+    await make();
+    await pause({ case: "credential", value: credential }, as("ann"), { kind: SwitchKind.REVOCATION });
+    await expect(make()).rejects.toMatchObject({ code: "UNAUTHENTICATED", reason: "CREDENTIAL_REVOKED" });
+    const { switch: ban } = await pause(
+      { case: "identity", value: { ...platform.identity("olga"), tenant: "acme" } },
+      as("ann"),
+      { kind: SwitchKind.BAN },
+    );
+    await expect(list(as("olga"))).rejects.toMatchObject({ code: "PERMISSION_DENIED", reason: "BANNED" });
+    expect(await list(as("olga", { tenant: "other" }))).toBeDefined();
+    await lift(ban!.id);
+    expect(await list(as("olga"))).toBeDefined();
   });
 
   it("are asked for by the table too: no update makes one person enough", async () => {

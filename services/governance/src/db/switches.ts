@@ -1,5 +1,5 @@
 /** The kill switch's queries. Whoever changes a switch holds the lock of the signed switches (lockState). */
-import type { Queryable, Tx } from "@sallyport/runtime";
+import type { CallerIdentity, Queryable, SwitchKind, SwitchTarget, Tx } from "@sallyport/runtime";
 import { everybodys, type SwitchRow } from "../domain/switch.ts";
 
 const columns: Readonly<Record<keyof SwitchRow, string>> = {
@@ -33,6 +33,19 @@ export async function insertSwitch(tx: Tx, row: SwitchRow): Promise<boolean> {
 
 export async function findSwitch(db: Queryable, id: string): Promise<SwitchRow | undefined> {
   return (await db.query<SwitchRow>(`SELECT ${selected} FROM switches WHERE id = $1`, [id])).rows[0];
+}
+
+/** The kinds of the switches that hold and are about this identity or its credential by name. */
+export async function kindsAbout(db: Queryable, caller: CallerIdentity, now: Date): Promise<SwitchKind[]> {
+  const { tenant, issuer, subject, credential } = caller;
+  const sql = `SELECT DISTINCT kind FROM switches WHERE ${holding} AND (expires_at IS NULL OR expires_at > $1)
+    AND target IN ($2, $3)`;
+  const targets: SwitchTarget[] = [
+    { scope: "identity", tenant, issuer, subject },
+    { scope: "credential", credential },
+  ];
+  const { rows } = await db.query<{ kind: SwitchKind }>(sql, [now, ...targets.map((target) => JSON.stringify(target))]);
+  return rows.map(({ kind }) => kind);
 }
 
 export async function listHolding(tx: Tx): Promise<SwitchRow[]> {

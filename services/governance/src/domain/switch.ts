@@ -6,7 +6,7 @@ import {
   SwitchKind as WireKind,
   type SwitchTarget as WireTarget,
 } from "@sallyport/proto/sallyport/governance/v1/switches";
-import { AppError, type CallerIdentity, type SwitchKind, type SwitchTarget } from "@sallyport/runtime";
+import { AppError, type CallerIdentity, isAboutCaller, type SwitchKind, type SwitchTarget } from "@sallyport/runtime";
 import { must, readExpiry, readName, readTenant } from "./fields.ts";
 
 export type SwitchState = "active" | "resume_asked" | "lifted" | "expired";
@@ -108,7 +108,7 @@ export function resumeStep(row: SwitchRow, caller: CallerIdentity, person: strin
     const message = "a revoked credential does not come back; get a new one";
     throw new AppError("FAILED_PRECONDITION", message, { reason: "NEVER_LIFTED" });
   }
-  if (isAbout(row.target, caller)) {
+  if (isAboutCaller(row.target, caller)) {
     const message = "nobody lifts a switch about themselves; ask two others";
     throw new AppError("PERMISSION_DENIED", message, { reason: "ABOUT_YOURSELF" });
   }
@@ -117,12 +117,6 @@ export function resumeStep(row: SwitchRow, caller: CallerIdentity, person: strin
   throw new AppError("PERMISSION_DENIED", "you have asked already; a second person has to lift it", {
     reason: "SAME_PERSON",
   });
-}
-
-function isAbout(target: SwitchTarget, { tenant, issuer, subject, credential }: CallerIdentity): boolean {
-  if (target.scope === "credential") return target.credential === credential;
-  if (target.scope !== "identity") return false;
-  return target.tenant === tenant && target.issuer === issuer && target.subject === subject;
 }
 
 /** The value of key `active`: what holds, and which of the break-glass switches were ended here. */
