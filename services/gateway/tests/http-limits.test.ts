@@ -1,6 +1,12 @@
 /** What Node and fastify would refuse in words of their own is refused in OpenAI's shape; nobody holds a connection for long. */
 import { connect, type Socket } from "node:net";
-import { createLogger, createTokenVerifier, systemClock } from "@sallyport/runtime";
+import {
+  createCallerVerifier,
+  createLogger,
+  createTokenVerifier,
+  systemClock,
+  type WatchedCredentials,
+} from "@sallyport/runtime";
 import { createTestPki } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Context } from "../src/context.ts";
@@ -21,7 +27,8 @@ const quick = {
 const tls = await (await createTestPki()).issue("gateway");
 const context = {
   tls,
-  tokens: createTokenVerifier([], systemClock),
+  config: { httpTls: false },
+  callers: createCallerVerifier(createTokenVerifier([], systemClock), {} as WatchedCredentials),
   log: createLogger("gateway", "error"),
 } as unknown as Context;
 

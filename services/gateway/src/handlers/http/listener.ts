@@ -52,10 +52,15 @@ export function createHttpListener(
   return { server, onClientError: clientErrors(server) };
 }
 
+const handshakeTimeoutMs = 10_000;
+
 /** Certificates that are replaced count from the next connection on. */
 function createTlsServer(tls: TlsMaterial, clientCa: HttpTls["clientCa"], options: ServerOptions): Server {
   // One that does not verify counts as none: the bearer may still say who calls.
-  const asked = clientCa ? { requestCert: true, rejectUnauthorized: false } : {};
+  const asked = {
+    handshakeTimeout: handshakeTimeoutMs,
+    ...(clientCa && { requestCert: true, rejectUnauthorized: false }),
+  };
   const material = () => ({ cert: tls.cert, key: tls.key, ...(clientCa && { ca: clientCa.ca }) });
   const secure = createSecureServer({ ...options, ...asked, ...material(), minVersion: "TLSv1.3" });
   const renew = () => secure.setSecureContext({ ...material(), minVersion: "TLSv1.3" });
