@@ -31,7 +31,7 @@ export class ChamberMetrics {
     return true;
   }
 
-  /** Prometheus text (version 0.0.4). */
+  /** Prometheus text (version 0.0.4); of what was never counted only name and kind. */
   text(now: number): string {
     this.#forget(now);
     const shown = new Map<string, AllowedSample>(this.#totals);
@@ -45,7 +45,6 @@ export class ChamberMetrics {
     return Object.entries(chamberMetrics)
       .map(([family, { type, help }]) => {
         const lines = [...shown].filter(([, sample]) => sample.family === family);
-        if (lines.length === 0) return "";
         const rows = lines.map(([series, { value }]) => `${series} ${value}\n`).join("");
         return `# HELP ${family} ${help}\n# TYPE ${family} ${type}\n${rows}`;
       })
