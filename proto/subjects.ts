@@ -318,7 +318,7 @@ export const buckets = {
   switches: {
     name: "switches",
     writer: "governance",
-    readers: ["gateway", "pre-moderator", "inference-worker", "post-moderator", "watermarker", "governance"],
+    readers: ["gateway", "pre-moderator", "inference-worker", "post-moderator", "watermarker", "governance", "audit"],
     maxValueBytes: mebibyte,
   },
   /** Keys `tokens-<0 to 7>` and `certificates`: API tokens (hashed) and client certificates that are believed. */

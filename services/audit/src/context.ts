@@ -29,7 +29,9 @@ import {
   type TlsMaterial,
   type TokenVerifier,
   type WatchedState,
+  type WatchedSwitches,
   watchState,
+  watchSwitches,
 } from "@sallyport/runtime";
 import { formatVkey, type NoteSigner, signatureType, verifierKeyOf } from "@sallyport/tlog";
 import type { Writer } from "./append-batch.ts";
@@ -48,6 +50,7 @@ export interface Context {
   readonly db: Db;
   readonly bus: Bus;
   readonly policy: WatchedState<PolicyEngine>;
+  readonly switches: WatchedSwitches;
   readonly tokens: TokenVerifier;
   readonly heads: Heads;
   readonly appender: Appender;
@@ -96,6 +99,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   signal.throwIfAborted();
   const watch = { bus, trust: () => trust, clock, log, bucket: "policy", key: "active" };
   const policy = watchState({ ...watch, decode: policyFromState });
+  const switches = watchSwitches({ bus, trust, clock, log });
   const tokens = createTokenVerifier(config.issuers, clock);
   const confirmer = createConfirmer(bus);
   stack.move();
@@ -107,6 +111,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
     db,
     bus,
     policy,
+    switches,
     tokens,
     heads,
     appender,

@@ -4,7 +4,15 @@ import { createServer as createHttpsServer } from "node:https";
 import type { AuthzInput } from "@sallyport/policy";
 import { allowedCallers } from "@sallyport/proto/calls";
 import { AuditService, ReceiptService, VaultService } from "@sallyport/proto/sallyport/audit/v1/audit";
-import { AppError, type CallContext, isLoopback, serve } from "@sallyport/runtime";
+import {
+  AppError,
+  type CallContext,
+  isAboutCaller,
+  isLoopback,
+  serve,
+  switchCode,
+  switchError,
+} from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 import { openBody } from "./handlers/open-body.ts";
 import { getCheckpoint, getConsistencyProof, getReceipt, getRecord, tailRecords } from "./handlers/records.ts";
@@ -20,11 +28,14 @@ type Action = "audit.read" | "audit.prove";
  * read, or undefined for the whole log. `audit.prove`: heads and hashes, which say nothing about any request.
  */
 async function authorise(
-  { tokens, policy }: Context,
+  { tokens, policy, switches }: Context,
   bearer: string | undefined,
   action: Action,
 ): Promise<string | undefined> {
   const identity = await tokens.verify(bearer);
+  // Whom a switch names is not heard; a pause of everything or of a tenant is no reason to keep the record from its auditor.
+  const named = switches.holding().find(({ target }) => isAboutCaller(target, identity));
+  if (named) throw switchError(switchCode(named));
   const { tenant } = identity;
   const may = (resource: AuthzInput["resource"]) => policy.get().authorize({ action, identity, resource }).allow;
   if (action === "audit.read" && may({ platform: true })) return undefined;

@@ -13,10 +13,11 @@ const concurrency = 256;
 
 export async function startService(context: Context, signal: AbortSignal): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
-  const { appender, bus, confirmer, config, db, log, policy } = context;
+  const { appender, bus, confirmer, config, db, log, policy, switches } = context;
   stack.use(db);
   stack.use(bus);
   stack.use(policy);
+  stack.use(switches);
   stack.use(confirmer);
   stack.use(startVaultRotation(context));
   stack.defer(() => appender.close());
@@ -38,11 +39,13 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   return stack.move();
 }
 
-async function readiness({ bus, db, policy }: Context): Promise<Readiness> {
+async function readiness({ bus, db, policy, switches }: Context): Promise<Readiness> {
   const database = await db.query("SELECT 1").then(
     () => "ok",
     () => "unreachable",
   );
-  const checks = { bus: bus.connected ? "ok" : "disconnected", database, policy: policy.fresh ? "ok" : "stale" };
+  const freshness = ({ fresh }: { fresh: boolean }) => (fresh ? "ok" : "stale");
+  const states = { policy: freshness(policy), switches: freshness(switches) };
+  const checks = { bus: bus.connected ? "ok" : "disconnected", database, ...states };
   return { ready: Object.values(checks).every((check) => check === "ok"), checks };
 }

@@ -5,7 +5,14 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createSigner, createTrustBundle, encodeEnvelopeJson, keyIdOf, signState } from "@sallyport/attestation";
+import {
+  createSigner,
+  createTrustBundle,
+  encodeEnvelopeJson,
+  type Json,
+  keyIdOf,
+  signState,
+} from "@sallyport/attestation";
 import { defaultBundleDir, loadBundle, policyToState } from "@sallyport/policy";
 import { createLogger, putState } from "@sallyport/runtime";
 import { freePort, startTestNats, startTestPostgres } from "@sallyport/runtime/testing";
@@ -54,8 +61,13 @@ export async function testPlatform() {
   };
   const governance = await nats.bus("governance", createLogger("governance", "error"));
   await putState(governance, "policy", "active", keys.signPolicy());
+  await putState(governance, "switches", "active", keys.signSwitches(1));
   return {
     ...{ env, nats, governance, ca: postgres.ca, vaultKey: keys.vault.publicKey, logKey: keys.logKey },
+    issuer: issuer.url,
+    /** What is switched off from now on. */
+    switchOff: (version: number, ...switches: Json[]) =>
+      putState(governance, "switches", "active", keys.signSwitches(version, ...switches)),
     token: issuer.token,
     async close() {
       await governance[Symbol.asyncDispose]();
@@ -95,12 +107,13 @@ function createKeys() {
     },
     root.privateKey,
   );
-  const signPolicy = () => {
-    const value = { ...policyToState(loadBundle(defaultBundleDir)) };
-    const unsigned = { bucket: "policy", key: "active", version: 1, value, issuedAt: at(0) };
+  const sign = (bucket: string, version: number, value: Json) => {
+    const unsigned = { bucket, key: "active", version, value, issuedAt: new Date().toISOString() };
     return encodeEnvelopeJson(signState(createSigner(state.privateKey, "state"), unsigned));
   };
-  return { root, log, logKey, vault, trust, signPolicy };
+  const signPolicy = () => sign("policy", 1, { ...policyToState(loadBundle(defaultBundleDir)) });
+  const signSwitches = (version: number, ...switches: Json[]) => sign("switches", version, { switches, lifted: [] });
+  return { root, log, logKey, vault, trust, signPolicy, signSwitches };
 }
 
 /** Publishes its key over HTTP and signs access tokens (ES256) for whoever asks. */

@@ -138,6 +138,31 @@ describe("auditors", () => {
     expect(await indices("acme")).not.toContain(0);
   });
 
+  it("whom a switch names read nothing, and others go on", async () => {
+    const get = (token: string) =>
+      auditor((client, options) => client.getRecord({ key: { case: "index", value: 0n } }, options), token);
+    const [named, other] = [platform.token("sallyport-auditors"), platform.token("sallyport-auditors", 600, "acme")];
+    const target = { scope: "identity", tenant: "acme", issuer: platform.issuer, subject: "a-sallyport-auditors" };
+    const tenant = { scope: "tenant", tenant: "acme" };
+    await platform.switchOff(2, { id: "1", kind: "pause", target: tenant }, { id: "2", kind: "ban", target });
+    await waitFor("the ban", () =>
+      get(named).then(
+        () => false,
+        (error) => error.reason === "BANNED",
+      ),
+    );
+    expect((await files("tile/entries/000.p/1", named)).status).toBe(403);
+    await platform.switchOff(3, { id: "1", kind: "pause", target: tenant });
+    await waitFor("its end", () =>
+      get(named).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await expect(get(other)).rejects.toMatchObject({ reason: "RECORD_NOT_FOUND" });
+    await platform.switchOff(4);
+  });
+
   it("read the log as files with their own tools", async () => {
     const { size } = openCheckpoint(await (await files("checkpoint")).text(), trust);
     const bundle = await files(`tile/entries/000.p/${size}`, platform.token("sallyport-auditors"));
