@@ -20,6 +20,16 @@ const retries = counter("sallyport_attempts_lost_total", "Attempts that were los
   "code",
 ]);
 
+const quotas = counter(
+  "sallyport_quota_checks_total",
+  "Calls that asked for their share of the quotas, by the answer.",
+  ["result"],
+);
+
+export function countQuota(result: string): void {
+  quotas.inc({ result });
+}
+
 export function countTicket(reason = "OK"): void {
   tickets.inc({ result: reason === "OK" ? "verified" : "refused", reason });
 }

@@ -2,10 +2,11 @@
  * Reserves and settles what requests take of their quotas. Calls that come at the same time share one round trip and one
  * transaction (docs/design/limits.md). Fails closed: without an answer in time nothing is reserved, and nothing accepted.
  */
-import { AppError, type Db, type Logger } from "@sallyport/runtime";
+import { AppError, type Db, delay, type Logger, outOfScope } from "@sallyport/runtime";
 import { type Attempt, type Decision, quotaBatch, type Settlement } from "../db/quotas.ts";
 import type { Counter, Take } from "../domain/quota.ts";
 import { type QuotaReport, quotaRefusal } from "../domain/quota-report.ts";
+import { countQuota } from "../metrics.ts";
 
 export interface QuotasOptions {
   /** A pool of its own: a reservation does not wait behind the ledger. */
@@ -23,6 +24,10 @@ interface Waiting extends Attempt {
 }
 
 const maxBatch = 256;
+/** A batch costs much the same for one as for many: under load they begin no sooner after each other than this. */
+const spacingMs = 3;
+/** A settlement alone waits so long for company, since nobody waits for it; the next reservation takes it along. */
+const settleWithinMs = 10;
 /** While the database is away settlements are not kept for ever: the reconciler finds what was not settled. */
 const maxSettlements = 10_000;
 
@@ -33,6 +38,9 @@ export class Quotas implements AsyncDisposable {
   readonly #attempts: Waiting[] = [];
   readonly #settlements: Settlement[] = [];
   #work: Promise<void> | undefined;
+  #hurry: (() => void) | undefined;
+  #reservedAt = Number.NEGATIVE_INFINITY;
+  #closing = false;
 
   constructor({ db, log, withinMs = 2_000 }: QuotasOptions) {
     this.#db = db;
@@ -46,11 +54,16 @@ export class Quotas implements AsyncDisposable {
     const waiting: Waiting = { id, take, counters, over: false, resolve, reject };
     const timer = setTimeout(() => refuse(waiting, unavailable()), this.#withinMs);
     this.#attempts.push(waiting);
+    this.#hurry?.();
     this.#wake();
     try {
       const { now, refused, counted } = await promise;
       if (refused) throw quotaRefusal(refused, now, take);
+      countQuota("GRANTED");
       return { now, counted };
+    } catch (error) {
+      countQuota((error as AppError).reason);
+      throw error;
     } finally {
       clearTimeout(timer);
     }
@@ -69,26 +82,42 @@ export class Quotas implements AsyncDisposable {
 
   /** Settles what waits; nothing may be reserved any more. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true;
+    this.#hurry?.();
     await this.#work;
     await this.#db.close();
   }
 
   #wake(): void {
-    this.#work ??= this.#run();
+    this.#work ??= outOfScope(() => this.#run());
   }
 
   async #run(): Promise<void> {
     // What comes in the same turn of the event loop comes along.
     await Promise.resolve();
     while (this.#settlements.length + this.#attempts.length > 0) {
+      if (this.#attempts.length === 0) await this.#company();
+      const restMs = this.#reservedAt + spacingMs - performance.now();
+      if (restMs > 0) await delay(restMs);
       const attempts = this.#attempts.splice(0, maxBatch).filter(({ over }) => !over);
       await this.#batch(this.#settlements.splice(0, maxBatch), attempts);
     }
     this.#work = undefined;
   }
 
+  async #company(): Promise<void> {
+    if (this.#closing) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, settleWithinMs);
+    this.#hurry = resolve;
+    await promise;
+    clearTimeout(timer);
+    this.#hurry = undefined;
+  }
+
   async #batch(settlements: readonly Settlement[], attempts: readonly Waiting[]): Promise<void> {
     if (settlements.length + attempts.length === 0) return;
+    if (attempts.length > 0) this.#reservedAt = performance.now();
     try {
       const decisions = await quotaBatch(this.#db, settlements, attempts);
       for (const [position, attempt] of attempts.entries()) this.#answer(attempt, decisions[position]!);

@@ -1,5 +1,5 @@
 /** Takes a call's share of its quotas before anything else is done for it. */
-import type { CallerIdentity } from "@sallyport/runtime";
+import { type CallerIdentity, withSpan } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { countersFor, type Take } from "../domain/quota.ts";
 import { quotaFields } from "../domain/quota-report.ts";
@@ -17,5 +17,6 @@ export interface Reservation {
 export async function reserve({ quotas, policy }: Context, wanted: Reservation): Promise<Record<string, string>> {
   const { id, identity, model, take } = wanted;
   const counters = countersFor(policy.get().settings.quotas, identity, model);
-  return quotaFields(await quotas.reserve(id, take, counters), take);
+  const report = await withSpan("reserve quotas", {}, () => quotas.reserve(id, take, counters));
+  return quotaFields(report, take);
 }
