@@ -107,7 +107,7 @@ describe("nothing is lost", () => {
   describe("afterwards", () => {
     let evidence: Evidence;
     beforeAll(async () => {
-      evidence = await gather({ sallyport, clients, log }, load.calls, before, new Set());
+      evidence = await gather({ sallyport, clients, log }, { calls: load.calls, before });
       const { rows, records } = evidence;
       const states = Object.groupBy(rows, ({ state }) => state);
       const counts = Object.fromEntries(Object.entries(states).map(([state, of]) => [state, of.length]));

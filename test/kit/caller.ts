@@ -20,6 +20,8 @@ export interface HeardWindow {
   text: string;
   /** By gRPC, and by server-sent events where asked for: the exact bytes, and the ticket over them. */
   exact?: { attempt: number; index: number; content: Uint8Array; ticket: Envelope };
+  /** When it came (performance.now). */
+  heardAt?: number;
 }
 
 export interface CallOptions {
@@ -71,7 +73,7 @@ export class Call {
   hear(window: HeardWindow): void {
     this.events.push("window");
     this.lastWindowAt = performance.now();
-    this.windows.push(window);
+    this.windows.push({ ...window, heardAt: performance.now() });
   }
 
   /** `state` as the API names it, in lower case. */

@@ -109,9 +109,16 @@ export function wrap(platform: Platform, left: Disposable): TestPlatform {
   };
 }
 
-export const model = "pilot-text";
 export { type BusUser, connectAs } from "./bus-user.ts";
-export { type Ask, Call, chatByGrpc, type HeardEvent, type HeardWindow, type Via } from "./caller.ts";
+export {
+  type Ask,
+  Call,
+  chatByGrpc,
+  chatModel as model,
+  type HeardEvent,
+  type HeardWindow,
+  type Via,
+} from "./caller.ts";
 export { chatByHttp, chatBySse } from "./caller-http.ts";
 export { type ChatServer, startChatServer } from "./chat-server.ts";
 export { grpcClients } from "./clients.ts";

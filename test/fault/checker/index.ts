@@ -6,6 +6,7 @@ import type { Evidence } from "../support/evidence.ts";
 import { checkCovered } from "./covered.ts";
 import { checkModels, checkReviews } from "./models-and-people.ts";
 import { checkNothingLost } from "./nothing-lost.ts";
+import { checkPaused } from "./paused.ts";
 import { checkTamperEvident } from "./tamper-evident.ts";
 import { checkTold } from "./told.ts";
 import type { Violation } from "./violation.ts";
@@ -21,5 +22,6 @@ export function check(evidence: Evidence): Violation[] {
     ...checkTamperEvident(evidence),
     ...checkModels(evidence),
     ...checkReviews(evidence),
+    ...checkPaused(evidence),
   ];
 }

@@ -3,12 +3,13 @@ import { delay } from "@sallyport/runtime";
 import { waitFor } from "@sallyport/runtime/testing";
 import { readRequests } from "../../kit/index.ts";
 import { check, isSettled, type Violation } from "../checker/index.ts";
-import { type Evidence, gather, outboxes } from "../support/evidence.ts";
+import { type Evidence, gather, type HeldSwitch, outboxes } from "../support/evidence.ts";
 import { allReady } from "../support/faults.ts";
 import { Load } from "../support/load.ts";
 import { streamOf } from "../support/random.ts";
 import { Reviewer } from "../support/reviewer.ts";
 import { describeStep, type Step, scheduleMs, scheduleOf } from "./schedule.ts";
+import type { Pause } from "./switch-faults.ts";
 import type { World } from "./world.ts";
 
 export interface StepReport {
@@ -57,7 +58,8 @@ export async function runSeed(world: World, seed: number): Promise<SeedReport> {
     throw new Error(`seed ${seed}: ${error.message}, after ${done.join("; ")}`, { cause: error });
   });
   await quiet(world);
-  const evidence = await gather({ sallyport, clients, log }, load.calls, before, since);
+  const pauses = holding(world.pauses, startedAt, steps);
+  const evidence = await gather({ sallyport, clients, log }, { calls: load.calls, before, since, pauses });
   const fresh = evidence.rows.filter(({ id }) => evidence.fresh.has(id));
   return {
     seed,
@@ -90,6 +92,19 @@ async function play(world: World, step: Step, startedAt: number): Promise<StepRe
     await fault.undo().catch(miss);
   }
   return { ...report, ...(missed !== undefined && { missed }) };
+}
+
+/** A switch holds within a second of its reply; with the bus or a service away, when what they know is stale: 5 s. */
+const switchMs = 1_000;
+const staleSwitchMs = 5_000;
+/** For what had gone out and is on its way to a caller who has much else to do. */
+const onItsWayMs = 500;
+
+function holding(pauses: readonly Pause[], startedAt: number, steps: readonly StepReport[]): HeldSwitch[] {
+  const alone = steps.every(({ name, missed }) => name === "paused" || missed !== undefined);
+  const withinMs = (alone ? switchMs : staleSwitchMs) + onItsWayMs;
+  const own = pauses.filter(({ from }) => from > startedAt);
+  return own.map(({ id, affects, from, until }) => ({ id, affects, from: from + withinMs, until }));
 }
 
 /** As long as it takes, within bounds: what is not settled then is the checker's to find. */

@@ -3,9 +3,10 @@ import { between, pick, type Random, streamOf } from "../support/random.ts";
 import { busFaults } from "./bus-faults.ts";
 import type { FaultKind } from "./kind.ts";
 import { processFaults } from "./process-faults.ts";
+import { switchFaults } from "./switch-faults.ts";
 import { worldFaults } from "./world-faults.ts";
 
-export const kinds: readonly FaultKind[] = [...processFaults, ...worldFaults, ...busFaults];
+export const kinds: readonly FaultKind[] = [...processFaults, ...worldFaults, ...busFaults, ...switchFaults];
 
 export interface Step {
   readonly kind: FaultKind;

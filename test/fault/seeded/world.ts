@@ -15,6 +15,7 @@ import {
 import { AuditLog } from "../support/log.ts";
 import { type Clocks, prepareClocks } from "./clocks.ts";
 import { type Links, startLinks } from "./links.ts";
+import type { Pause } from "./switch-faults.ts";
 
 export interface World extends AsyncDisposable {
   /** Its endpoints for callers lead through the proxies. */
@@ -25,6 +26,8 @@ export interface World extends AsyncDisposable {
   readonly clocks: Clocks;
   /** Or why there are none. */
   readonly disks: Readonly<Record<"nats" | "postgres", Disk>> | string;
+  /** What was ever paused, oldest first. */
+  readonly pauses: Pause[];
 }
 
 /** Short, so that what is lost is made up for within a schedule. */
@@ -58,7 +61,16 @@ export async function createWorld(): Promise<World> {
   const clients = stack.use(grpcClients(sallyport.platform));
   const log = new AuditLog(sallyport, clients);
   const running = stack.move();
-  return { sallyport, clients, log, links, clocks, disks, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return {
+    sallyport,
+    clients,
+    log,
+    links,
+    clocks,
+    disks,
+    pauses: [],
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
 }
 
 /** On the folders in which the runner keeps their data; a machine that cannot says why. */

@@ -44,7 +44,17 @@ export interface Fetched {
   ticket: string;
 }
 
+/** While it held, nothing may be heard by whom it is about. */
+export interface HeldSwitch {
+  readonly id: string;
+  readonly affects: readonly Person[];
+  /** performance.now(), as `heardAt` of a window. */
+  readonly from: number;
+  readonly until: number;
+}
+
 export interface Evidence {
+  pauses: readonly HeldSwitch[];
   transcripts: Transcript[];
   fetched: Fetched[];
   /** The whole ledger. */
@@ -79,11 +89,18 @@ export interface Sources {
   readonly log: AuditLog;
 }
 
+export interface Happened {
+  readonly calls: readonly LoadCall[];
+  /** The log's head before it. */
+  readonly before: OpenedCheckpoint;
+  /** Requests that were there before; without them all are looked at. */
+  readonly since?: ReadonlySet<string>;
+  readonly pauses?: readonly HeldSwitch[];
+}
+
 export async function gather(
   { sallyport, clients, log }: Sources,
-  calls: readonly LoadCall[],
-  before: OpenedCheckpoint,
-  since: ReadonlySet<string>,
+  { calls, before, since = new Set(), pauses = [] }: Happened,
 ): Promise<Evidence> {
   const { platform } = sallyport;
   const rows = await readRequests(platform);
@@ -102,6 +119,7 @@ export async function gather(
     "SELECT digest FROM models WHERE state = 'approved'",
   );
   return {
+    pauses,
     transcripts: calls.flatMap(transcribe),
     fetched: await fetchReleased({ sallyport, clients }, calls, looked),
     rows,

@@ -21,6 +21,7 @@ export interface LoggedRecord {
   request?: { id: string; modelDigest?: string };
   actor?: { tenant: string; subject: string };
   decision?: { decision: string; stage: string };
+  detail?: Readonly<Record<string, unknown>>;
   /** Hex RFC 6962 leaf hash, computed from the record's bytes. */
   leaf: string;
   bytes: Uint8Array;

@@ -69,6 +69,22 @@ export const modelsAndPeople: readonly Corruption[] = [
       record.event === "review.decided" && record.decision?.decision === "allow" && isFresh(record, evidence),
     (record) => [{ ...record, event: "review.read" }],
   ),
+  {
+    what: "a window heard while a switch held",
+    promise: "P8",
+    spoil: (evidence) => {
+      const heard = evidence.transcripts.find(({ windows }) => windows.length > 0);
+      if (!heard || evidence.pauses.length === 0) return undefined;
+      const whole = { from: 0, until: Number.POSITIVE_INFINITY, affects: [heard.person] };
+      return { ...evidence, pauses: evidence.pauses.map((pause) => ({ ...pause, ...whole })) };
+    },
+  },
+  ofRecord(
+    "a switch of which the log knows nothing",
+    "P8",
+    ({ event, detail }, { pauses }) => event === "switch.paused" && pauses.some(({ id }) => id === detail?.switch),
+    () => [],
+  ),
 ];
 
 function withoutReview(evidence: Evidence, change: { review?: null; countersign?: null }): Evidence | undefined {
