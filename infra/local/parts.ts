@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { services as allServices, type ServiceName } from "@sallyport/proto/subjects";
+import { ensureClientCertificates } from "./client-certificates.ts";
 import { ensureIssuerFiles } from "./dev-issuer/clients.ts";
 import { issuerProcess } from "./dev-issuer/process.ts";
 import { keepTokens, tokenFile } from "./dev-issuer/tokens.ts";
@@ -68,6 +69,7 @@ export class Parts {
     const log = this.#log;
     await step(log, "keys, certificates, trust bundle", async () => {
       await ensureCertificates(this.#home, new Date());
+      await ensureClientCertificates(this.#home, new Date());
       ensureTrust(this.#home, new Date());
     });
     await Promise.all([

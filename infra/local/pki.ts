@@ -55,7 +55,8 @@ function issuer() {
   return import("./certificates.ts");
 }
 
-function isCurrent(file: string, now: Date, ca?: X509Certificate): boolean {
+/** Whether a certificate is good for a month more, and of this CA. */
+export function isCurrent(file: string, now: Date, ca?: X509Certificate): boolean {
   if (!existsSync(file)) return false;
   try {
     const certificate = new X509Certificate(readFileSync(file));

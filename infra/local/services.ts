@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { type ServiceName, services } from "@sallyport/proto/subjects";
+import { clientCertificateFiles } from "./client-certificates.ts";
 import { API_RESOURCE } from "./dev-issuer/clients.ts";
 import { answersOk } from "./dev-issuer/process.ts";
 import { secretFile } from "./files.ts";
@@ -99,6 +100,7 @@ function ownEnv(service: ServiceName, home: Home, ports: Ports, settings: Servic
         HTTP_ADDRESS: at(ports.gatewayHttp),
         PRE_MODERATOR_ADDRESS: at(ports.preModeratorGrpc),
         AUDIT_ADDRESS: at(ports.auditInternalGrpc),
+        TLS_CLIENT_CA_FILE: clientCertificateFiles(home).ca,
         OIDC_ISSUERS,
       };
     case "governance":

@@ -16,15 +16,13 @@ import {
   freeze,
   grpcClients,
   readRequests,
-  startChatServer,
+  serveSlowModel,
+  slowModel,
+  slowStory,
+  startSlowServer,
   type TestPlatform,
 } from "../kit/index.ts";
 
-/** A model server in the chamber that takes its time: a switch has to hit the middle of an answer. */
-const told = "served";
-const story = { content: "Tell me a long story about the sea.", maxTokens: 4_000, model: told };
-const longStory = "The tide comes in and goes out again. ".repeat(100);
-const wordEveryMs = 25;
 const streams = 12;
 const runs = 3;
 const call = { deadlineMs: 20_000 };
@@ -34,17 +32,16 @@ let sallyport: TestPlatform;
 let clients: ReturnType<typeof grpcClients>;
 let chamber: ChatServer;
 beforeAll(async () => {
-  chamber = await startChatServer();
-  chamber.say(longStory, wordEveryMs);
+  chamber = await startSlowServer();
   sallyport = await bootPlatform("switches", {
-    remoteEndpoints: { [told]: chamber.url },
+    remoteEndpoints: { [slowModel]: chamber.url },
     extraEnv: {
       gateway: { REQUEST_DEADLINE: "60s" },
       "inference-worker": { ENGINE_SEQUENCES: String(streams) },
     },
   });
   clients = grpcClients(sallyport.platform);
-  await serveStories();
+  await serveSlowModel(sallyport, clients);
 }, 180_000);
 afterAll(async () => {
   clients?.[Symbol.dispose]();
@@ -52,18 +49,9 @@ afterAll(async () => {
   await chamber?.[Symbol.asyncDispose]();
 }, 60_000);
 
-async function serveStories(): Promise<void> {
-  const facts = { version: "1", engine: "remote", digest: "5".repeat(64), licence: "Apache-2.0", tier: "standard" };
-  const metadata = { ...facts, name: told, contextTokens: 4_096, card: "A test's model.", remoteEndpoint: told };
-  const parts = [{ part: { case: "metadata" as const, value: { ...metadata, remoteModel: "any" } } }];
-  const { model: imported } = await clients.models.importModel(parts, as("operator"));
-  await clients.models.approveModel({ digest: imported!.digest, justification: why }, as("approver"));
-  await waitFor("the first story", async () => (await reasonOfNext()) === undefined, { timeoutMs: 30_000 });
-}
-
 const as = (person: "operator" | "approver" | "reviewer") => ({ bearer: sallyport.token(person), deadlineMs: 10_000 });
 const pause = async (expiresInSeconds = 0n) => {
-  const target = { target: { case: "model" as const, value: told } };
+  const target = { target: { case: "model" as const, value: slowModel } };
   const asked = { target, kind: SwitchKind.PAUSE, justification: why, expiresInSeconds };
   return (await clients.switches.pause(asked, as("operator"))).switch!;
 };
@@ -75,7 +63,7 @@ async function resume(switchId: string): Promise<void> {
 /** Half by gRPC and half by server-sent events, with their first windows out, and the rest still to come. */
 async function telling(): Promise<Call[]> {
   const calls = Array.from({ length: streams }, (_, at) =>
-    at % 2 === 0 ? chatByGrpc(sallyport, clients, story, call) : chatBySse(sallyport, story, call),
+    at % 2 === 0 ? chatByGrpc(sallyport, clients, slowStory, call) : chatBySse(sallyport, slowStory, call),
   );
   await Promise.all(calls.map((one) => one.firstWindow()));
   expect(calls.filter(({ ended }) => !ended).length).toBe(streams);
@@ -90,7 +78,7 @@ async function firstRefusal(reason: string): Promise<number> {
 /** Of a call that goes away as soon as it is let in: undefined. */
 const reasonOfNext = async (): Promise<string | undefined> => {
   const gone = new AbortController();
-  const asked = chatByGrpc(sallyport, clients, story, { deadlineMs: 3_000, signal: gone.signal });
+  const asked = chatByGrpc(sallyport, clients, slowStory, { deadlineMs: 3_000, signal: gone.signal });
   await waitFor("an answer", () => asked.ended || asked.windows.length > 0, { everyMs: 2 });
   gone.abort();
   return asked.windows.length > 0 ? undefined : asked.error?.reason;
@@ -140,7 +128,7 @@ describe("with streams in flight", () => {
       expect(endedAs(calls)).toEqual(typed("UNAVAILABLE", "PAUSED"));
       await inLedger(calls, "cancelled", "PAUSED");
       const { headers, status } = await sallyport.http("/v1/chat/completions", {
-        body: { model: told, messages: [{ role: "user", content: "Hello." }] },
+        body: { model: slowModel, messages: [{ role: "user", content: "Hello." }] },
       });
       expect([status, headers.get("x-should-retry")]).toEqual([503, "false"]);
       await resume(id);

@@ -130,4 +130,5 @@ export { grpcMiddle, httpMiddle, type Middle, type Tampering } from "./middle.ts
 export { brake, freeze, isAlive, isFrozen, processesNamed, processTree } from "./processes.ts";
 export { type Direction, startProxy, type TcpProxy } from "./proxy.ts";
 export * from "./review.ts";
+export { serveSlowModel, slowModel, slowStory, startSlowServer } from "./slow-model.ts";
 export { mint } from "./tokens.ts";
