@@ -1,8 +1,9 @@
 /** Verdicts over the real bus: only what is signed, in its place and in time is released, and once. */
 
 import { generateKeyPairSync } from "node:crypto";
-import { fromBinary } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { createSigner } from "@sallyport/attestation";
+import { EnvelopeSchema } from "@sallyport/proto/sallyport/attestation/v1/attestation";
 import { JobSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { subjects } from "@sallyport/proto/subjects";
@@ -44,6 +45,26 @@ describe("a stream of windows", () => {
     expect(records.map(({ event }) => event)).toEqual(["request.accepted", "request.released"]);
     const { contents } = await readOutput(gateway.context, await stateOf(listener.id));
     expect(contents.map((bytes) => fromBinary(WindowContentSchema, bytes).text)).toEqual(["One. ", "Two.", ""]);
+  });
+
+  test("whose first window brings the claim along is released like any other, and only with a genuine claim", async () => {
+    const [listener, words] = await begin();
+    await words.say({ ...words.window("All of it.", true), claim: create(EnvelopeSchema, words.claim) });
+    expect((await listener.done).outcome).toMatchObject({ state: "released" });
+    expect(listener.texts).toEqual(["All of it."]);
+    expect((await stateOf(listener.id)).claim).not.toBeNull();
+
+    const [wronged, others] = await begin();
+    const claim = create(EnvelopeSchema, { ...others.claim, payload: words.claim.payload });
+    await others.say({ ...others.window("All of it.", true), claim });
+    expect((await wronged.done).outcome).toMatchObject({ state: "failed", code: "TICKET_INVALID" });
+    expect(wronged.texts).toEqual([]);
+  });
+
+  test("that is refused at its first word, which brings the claim along, ends as blocked", async () => {
+    const [listener, words] = await begin();
+    await words.say({ ...words.refusal("deny"), claim: create(EnvelopeSchema, words.claim) });
+    expect((await listener.done).outcome).toMatchObject({ state: "blocked", code: "TEST_RULE" });
   });
 
   test("delivered twice, releases each window once", async () => {

@@ -49,6 +49,28 @@ describe("a run that is in order", () => {
     expect(verdicts.every(({ policyDigest }) => policyDigest === door2.context.policy.get().digest)).toBe(true);
   });
 
+  test("is answered in one word where its first window comes with its start, and goes on from there", async () => {
+    const run = await beginRun(platform, { first: { text: "Bread is made of flour. ", final: false } });
+    await say(platform, run, "It rises with yeast.", true);
+    const verdicts = await windowVerdicts(platform, run, 2);
+    const all = await verdictsOf(platform, run);
+    expect(all.map(({ body }) => body.case)).toEqual(["window", "window"]);
+    expect(all.map(({ claim }) => claim && envelopeDigest(claim))).toEqual([envelopeDigest(run.claim), undefined]);
+    admit(run);
+    const texts = verdicts.map((verdict, index) => release(run, verdict, index).text);
+    expect(texts.join("")).toBe("Bread is made of flour. It rises with yeast.");
+  });
+
+  test("tells its start alone where all of its first window is kept back", async () => {
+    const run = await beginRun(platform, { first: { text: "unfin", final: false } });
+    await waitFor("the start", async () => (await verdictsOf(platform, run))[0]?.body.case === "started");
+    await say(platform, run, "ished. ", true);
+    const verdicts = await windowVerdicts(platform, run, 1);
+    expect((await verdictsOf(platform, run)).map(({ claim }) => claim)).toEqual([undefined, undefined]);
+    admit(run);
+    expect(release(run, verdicts[0]!, 0).text).toBe("unfinished. ");
+  });
+
   test("keeps an unfinished word back until it is whole", async () => {
     const run = await beginRun(platform);
     await say(platform, run, "Some words and unfin");
@@ -114,6 +136,14 @@ describe("refusal", () => {
     // A later request of the same partition went through, so everything before it was seen.
     const last = (await verdictsOf(platform, run)).at(-1);
     expect(last?.body.case === "window" && last.body.value.decision).toBe(Decision.DENY);
+  });
+
+  test("what comes with the start is judged like any other window", async () => {
+    const run = await beginRun(platform, { first: { text: "So SALLYPORT-BLOCK-ME it is.", final: true } });
+    const [verdict] = await windowVerdicts(platform, run, 1);
+    expect(verdict).toMatchObject({ decision: Decision.DENY, content: new Uint8Array() });
+    admit(run);
+    expect(code(run.verifier.decisionOnly(verdict!.envelope!).statement.predicate)).toBe("TEST_BLOCK");
   });
 
   test("an unclear window ends the stream, and the whole output is sealed for a person", async () => {
@@ -203,6 +233,18 @@ describe("what is not believed", () => {
 });
 
 describe("taking over", () => {
+  test("a new replica reads a first window that came with the start", async () => {
+    const run = await beginRun(platform, { first: { text: "First part. ", final: false } });
+    await windowVerdicts(platform, run, 1);
+    await door2[Symbol.asyncDispose]();
+    await say(platform, run, "Second part.", true);
+    door2 = await platform.startDoor2();
+    const verdicts = await windowVerdicts(platform, run, 2);
+    admit(run);
+    const texts = verdicts.map((verdict, index) => release(run, verdict, index).text);
+    expect(texts.join("")).toBe("First part. Second part.");
+  });
+
   test("a new replica replays the run from its start and signs the same words", async () => {
     const run = await beginRun(platform);
     await say(platform, run, "First part. ");

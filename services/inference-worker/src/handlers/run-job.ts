@@ -42,6 +42,8 @@ export interface RunJobContext extends AdmissionContext {
 }
 
 const staleRetryMs = 100;
+/** A model that speaks sooner has its first window told together with the start: one message less on each hop. */
+const startWithinMs = 5;
 
 /**
  * One attempt at one request: verify, generate, publish windows. Resolves (and so acknowledges) once the run's last word
@@ -88,12 +90,21 @@ async function execute(
   const sampling = toSampling(admitted.content.parameters, context.sampling, randomSeed(context.ids));
   const turns = toTurns(admitted.content, context.guardPrompt);
   const engine = context.models.engineFor(job.model, job.modelDigest);
-  // While the start is on its way the engine begins; its windows wait for it.
-  const begun = output.start(claimOf(context, job, admitted, output.runId, sampling), run.signal);
-  const sender = new WindowSender(begun, async (window) => {
-    await confirmApproval(context, run);
-    await output.window(admitted.secret, window, run.signal);
-    countWindow();
+  const claim = claimOf(context, job, admitted, output.runId, sampling);
+  output.claim = claim;
+  const { secret } = admitted;
+  const sender = new WindowSender({
+    patienceMs: startWithinMs,
+    begin: async (window) => {
+      await confirmApproval(context, run);
+      await output.start(claim, run.signal, window && { secret, window });
+      if (window) countWindow();
+    },
+    send: async (window) => {
+      await confirmApproval(context, run);
+      await output.window(secret, window, run.signal);
+      countWindow();
+    },
   });
   const attributes = {
     "gen_ai.operation.name": "chat",
@@ -202,7 +213,7 @@ async function announce(
   if (output.begun || admitted === undefined) return;
   try {
     const sampling = toSampling(undefined, context.sampling, 0);
-    await output.start(claimOf(context, job, admitted, output.runId, sampling));
+    await output.start(output.claim ?? claimOf(context, job, admitted, output.runId, sampling));
   } catch (err) {
     context.log.warn({ err }, "a failed run could not be announced");
   }

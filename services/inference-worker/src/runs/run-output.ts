@@ -27,6 +27,8 @@ const finishReasons = { stop: FinishReason.STOP, length: FinishReason.LENGTH } a
  */
 export class RunOutput {
   readonly #options: RunOutputOptions;
+  /** What the run begins with, once that is known. */
+  claim: Envelope | undefined;
   #index = 0;
 
   constructor(options: RunOutputOptions) {
@@ -46,26 +48,35 @@ export class RunOutput {
     return Math.max(0, this.#index - 1);
   }
 
-  /** Index 0. The job goes on without the secrets of others than door 2. */
-  async start(claim: Envelope, signal?: AbortSignal): Promise<void> {
+  /** Index 0, with the first window (index 1) if there is one. The job goes on without the secrets of others than door 2. */
+  async start(
+    claim: Envelope,
+    signal?: AbortSignal,
+    first?: { secret: RequestSecret; window: WindowText },
+  ): Promise<void> {
     const { job } = this.#options;
     const secrets = job.secrets.filter(({ service }) => service === "post-moderator");
-    await this.#publish({ case: "start", value: { job: { ...job, secrets }, claim } }, false, this.#deadlineMs, signal);
+    const content = first && this.#seal(first.secret, first.window, 1);
+    const body = { case: "start" as const, value: { job: { ...job, secrets }, claim, content } };
+    await this.#publish(body, first?.window.finishReason !== undefined, this.#deadlineMs, signal);
+    if (first) this.#index += 1;
   }
 
   async window(secret: RequestSecret, window: WindowText, signal: AbortSignal): Promise<void> {
-    const { requestId, attempt } = this.#options.job;
-    const { text, usage } = window;
-    const finishReason = window.finishReason && finishReasons[window.finishReason];
-    const bytes = toBinary(WindowContentSchema, create(WindowContentSchema, { text, usage, finishReason }));
-    const sealed = seal(secret, { requestId, kind: "window", attempt, index: this.#index }, bytes);
-    const final = finishReason !== undefined;
-    await this.#publish({ case: "content", value: sealed }, final, this.#deadlineMs, signal);
+    const value = this.#seal(secret, window, this.#index);
+    await this.#publish({ case: "content", value }, window.finishReason !== undefined, this.#deadlineMs, signal);
   }
 
   async failure(facts: FailureFacts): Promise<void> {
     const untilMs = Math.max(this.#deadlineMs, this.#options.clock.now().getTime() + failureGraceMs);
     await this.#publish({ case: "failure", value: facts }, true, untilMs);
+  }
+
+  #seal(secret: RequestSecret, { text, usage, finishReason: why }: WindowText, index: number): Uint8Array {
+    const { requestId, attempt } = this.#options.job;
+    const finishReason = why && finishReasons[why];
+    const bytes = toBinary(WindowContentSchema, create(WindowContentSchema, { text, usage, finishReason }));
+    return seal(secret, { requestId, kind: "window", attempt, index }, bytes);
   }
 
   get #deadlineMs(): number {

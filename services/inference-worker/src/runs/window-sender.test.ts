@@ -2,6 +2,14 @@ import { expect, test } from "vitest";
 import type { WindowText } from "../domain/window-cutter.ts";
 import { WindowSender } from "./window-sender.ts";
 
+/** One whose beginning is said, with a first window. */
+async function begunSender({ sending, turn }: ReturnType<typeof slowBus>): Promise<WindowSender> {
+  const sender = new WindowSender(sending());
+  await sender.push({ text: "First. " });
+  await turn();
+  return sender;
+}
+
 /** A bus whose every acknowledgement is given by hand. */
 function slowBus() {
   const sent: WindowText[] = [];
@@ -11,14 +19,32 @@ function slowBus() {
     acks.push(Promise.withResolvers<void>());
     return acks.at(-1)!.promise;
   };
+  const sending = (begin = (_first: WindowText | undefined) => Promise.resolve()) => ({ begin, send, patienceMs: 5 });
   const turn = () => new Promise((resolve) => setImmediate(resolve));
-  return { sent, acks, send, turn };
+  return { sent, acks, sending, turn };
 }
 
+test("a first window that is there in time goes with the start, and a start without one does not wait for long", async () => {
+  const said: (string | undefined)[] = [];
+  const begin = async (first: WindowText | undefined) => void said.push(first?.text);
+  const send = async ({ text }: WindowText) => void said.push(text);
+  const quick = new WindowSender({ begin, send, patienceMs: 60_000 });
+  await quick.push({ text: "One. " });
+  await quick.end();
+  expect(said).toEqual(["One. "]);
+  const slow = new WindowSender({ begin, send, patienceMs: 1 });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(said).toEqual(["One. ", undefined]);
+  await slow.push({ text: "Two. " });
+  await slow.end();
+  expect(said).toEqual(["One. ", undefined, "Two. "]);
+});
+
 test("windows that a slow bus keeps waiting go out together, whole, in order, the end last", async () => {
-  const { sent, acks, send, turn } = slowBus();
+  const { sent, acks, sending, turn } = slowBus();
   const begun = Promise.withResolvers<void>();
-  const sender = new WindowSender(begun.promise, send);
+  const sender = new WindowSender(sending((first) => (first ? Promise.reject(new Error("too early")) : begun.promise)));
+  await new Promise((resolve) => setTimeout(resolve, 10));
   await sender.push({ text: "One. " });
   await sender.push({ text: "Two. " });
   expect(sent).toEqual([]);
@@ -37,7 +63,8 @@ test("windows that a slow bus keeps waiting go out together, whole, in order, th
 
 test("a window that a quick bus takes at once goes out by itself", async () => {
   const sent: string[] = [];
-  const sender = new WindowSender(Promise.resolve(), async ({ text }) => void sent.push(text));
+  const say = async (window: WindowText | undefined) => void sent.push(window?.text ?? "");
+  const sender = new WindowSender({ begin: say, send: say, patienceMs: 5 });
   for (const text of ["One. ", "Two. "]) {
     await sender.push({ text });
     await new Promise((resolve) => setImmediate(resolve));
@@ -47,8 +74,9 @@ test("a window that a quick bus takes at once goes out by itself", async () => {
 });
 
 test("the engine waits when more is waiting than may", async () => {
-  const { sent, acks, send, turn } = slowBus();
-  const sender = new WindowSender(Promise.resolve(), send);
+  const bus = slowBus();
+  const { sent, acks, turn } = bus;
+  const sender = await begunSender(bus);
   await sender.push({ text: "a" });
   await turn();
   let hasRoom = false;
@@ -63,8 +91,9 @@ test("the engine waits when more is waiting than may", async () => {
 });
 
 test("after a failure nothing is sent any more, and the run hears of it", async () => {
-  const { sent, acks, send, turn } = slowBus();
-  const sender = new WindowSender(Promise.resolve(), send);
+  const bus = slowBus();
+  const { sent, acks, sending, turn } = bus;
+  const sender = await begunSender(bus);
   await sender.push({ text: "a" });
   await turn();
   await sender.push({ text: "b" });
@@ -73,13 +102,14 @@ test("after a failure nothing is sent any more, and the run hears of it", async 
   await expect(sender.push({ text: "c" })).rejects.toThrow("bus away");
   expect(sent).toHaveLength(1);
 
-  const unbegun = new WindowSender(Promise.reject(new Error("no start")), send);
+  const unbegun = new WindowSender(sending(() => Promise.reject(new Error("no start"))));
   await expect(unbegun.end()).rejects.toThrow("no start");
 });
 
 test("stopping waits for what is on its way, and drops the rest", async () => {
-  const { sent, acks, send, turn } = slowBus();
-  const sender = new WindowSender(Promise.resolve(), send);
+  const bus = slowBus();
+  const { sent, acks, turn } = bus;
+  const sender = await begunSender(bus);
   await sender.push({ text: "a" });
   await turn();
   await sender.push({ text: "b" });

@@ -47,15 +47,19 @@ export async function publishWindow(
     policyDigest: word.policyDigest,
   };
   const name = whole ? "whole" : word.decision;
-  await send(context, run.job, { index: word.index, body: { case: "window", value: window } }, `${word.index}.${name}`);
+  const body = { case: "window" as const, value: window };
+  const claim = run.told ? undefined : run.claim;
+  await send(context, run.job, { index: word.index, body, claim }, `${word.index}.${name}`);
+  run.told = true;
   return envelope;
 }
 
-export function publishStarted(context: Context, run: Run): Promise<void> {
-  return send(context, run.job, { index: 0, body: { case: "started", value: run.claim } }, "0.started");
+export async function publishStarted(context: Context, run: Run): Promise<void> {
+  await send(context, run.job, { index: 0, body: { case: "started", value: run.claim } }, "0.started");
+  run.told = true;
 }
 
-type Body = Pick<VerdictMessage, "index"> & { body: MessageInitShape<typeof VerdictMessageSchema>["body"] };
+type Body = Pick<MessageInitShape<typeof VerdictMessageSchema>, "body" | "claim"> & Pick<VerdictMessage, "index">;
 
 /** Whose attempt, and which gateway waits for it. */
 export type Route = Pick<Job, "requestId" | "attempt" | "gatewayId">;

@@ -19,6 +19,8 @@ export interface Run {
   readonly claim: Envelope;
   readonly claimDigest: string;
   readonly text: PendingText;
+  /** Whether the gateway has been sent the claim. */
+  told: boolean;
   /** Index of the next window message. */
   next: number;
   /** Index of the next verdict, and the digest of the envelope before it. */
@@ -70,6 +72,7 @@ export async function beginRun(start: Start, runId: string, options: BeginOption
     claim,
     claimDigest: digest,
     text,
+    told: false,
     next: 1,
     verdict: { index: 0, prev: digest },
     hold: undefined,

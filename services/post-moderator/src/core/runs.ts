@@ -33,6 +33,10 @@ export class Runs {
     this.#entries.set(keyOf(requestId, attempt), { run, forgetAtMs: Number(deadlineMs) + graceMs });
   }
 
+  remove({ job }: Run): void {
+    this.#entries.delete(keyOf(job.requestId, job.attempt));
+  }
+
   /** Whatever attempt of the request is read: nothing more of it is let out. */
   stop(requestId: string): void {
     for (const { run } of this.#entries.values()) if (run.job.requestId === requestId) run.state = "over";

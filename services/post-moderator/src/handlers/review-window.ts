@@ -1,7 +1,12 @@
 /** One message of a run: checked for its place, judged with what came before it, answered, and only then acknowledged. */
 import { fromBinary } from "@bufbuild/protobuf";
 import { envelopeDigest, type Finding, open } from "@sallyport/attestation";
-import { type Failure, type WindowMessage, WindowMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
+import {
+  type Failure,
+  type Start,
+  type WindowMessage,
+  WindowMessageSchema,
+} from "@sallyport/proto/sallyport/bus/v1/bus";
 import { type WindowContent, WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { subjects } from "@sallyport/proto/subjects";
 import { AppError, asAppError, type MessageMeta, type SwitchFacts, stoppedBySwitch } from "@sallyport/runtime";
@@ -49,7 +54,7 @@ async function step(context: Context, message: WindowMessage, meta: Meta): Promi
   // A worker that took over, or could not begin: it tells of the attempt, not of the run that was read here.
   if (message.body.case === "failure" && run?.runId !== message.runId)
     return loseAttempt(context, run, message, message.body.value);
-  if (!run) return message.body.case === "start" ? begin(context, message) : undefined;
+  if (!run) return message.body.case === "start" ? begin(context, message, meta) : undefined;
   // Another run of the same attempt, a message seen before, or a run that is over: nothing of it counts.
   if (run.runId !== message.runId || run.state === "over" || message.index !== run.next) return;
   // Throws while nobody knows: then the message comes again.
@@ -59,28 +64,42 @@ async function step(context: Context, message: WindowMessage, meta: Meta): Promi
   run.next = message.index + 1;
 }
 
-async function begin(context: Context, message: WindowMessage): Promise<void> {
+async function begin(context: Context, message: WindowMessage, meta: Meta): Promise<void> {
   if (message.body.case !== "start" || message.index !== 0) return;
+  const { content } = message.body.value;
+  const run = await verifiedRun(context, message, message.body.value);
+  if (!run) return;
+  // Known before the first word, so that a cancellation finds it.
+  context.runs.add(run);
+  try {
+    if (content.length > 0) {
+      if (context.switches.find(aboutOf(run.job))) return await stop(context, run);
+      await judge(context, run, { ...message, index: 1 }, content, meta);
+    }
+    if (!run.told && run.state !== "over") await publishStarted(context, run);
+  } catch (error) {
+    // It comes again, and begins anew.
+    context.runs.remove(run);
+    throw error;
+  }
+  if (content.length > 0) run.next = 2;
+}
+
+/** Undefined: a run that cannot be verified is not judged, and so never released. */
+async function verifiedRun(context: Context, message: WindowMessage, start: Start): Promise<Run | undefined> {
   try {
     const { trust, encryptionKey, clock, approvedModel, policy } = context;
     if (!context.models.fresh) context.models.get();
     if (!context.switches.fresh) context.switches.holding();
-    const run = await beginRun(message.body.value, message.runId, {
-      trust,
-      encryptionKey,
-      clock,
-      approvedModel,
-      contextChars: policy.get().settings.review.contextChars,
-    });
-    if (run.job.requestId !== message.requestId || run.job.attempt !== message.attempt) return;
-    await publishStarted(context, run);
-    context.runs.add(run);
+    const { contextChars } = policy.get().settings.review;
+    const run = await beginRun(start, message.runId, { trust, encryptionKey, clock, approvedModel, contextChars });
+    return run.job.requestId === message.requestId && run.job.attempt === message.attempt ? run : undefined;
   } catch (error) {
     if (asAppError(error).code === "UNAVAILABLE") throw error;
-    // A run that cannot be verified is not judged, and so never released.
     context.log.error({ err: error, requestId: message.requestId, attempt: message.attempt }, "run refused");
     const refused = { code: "RUN_REFUSED", retryable: false, message: "the run's admission or claim does not verify" };
     await publishFailed(context, message, refused);
+    return undefined;
   }
 }
 

@@ -32,6 +32,7 @@ export async function applyVerdict(context: Context, message: VerdictMessage): P
     const { body } = message;
     if (body.case === "failed") return await fail(context, run, body.value);
     await modelsKnown(context);
+    if (message.claim) start(context, run, message.claim);
     if (body.case === "started") start(context, run, body.value);
     else if (body.case === "window") await judge(context, run, message, body.value);
     else throw new TicketError("FIELD_INVALID", "an empty verdict");
