@@ -1,8 +1,7 @@
 /** Messages of the platform as lines for a person. */
 import type { DescEnum } from "@bufbuild/protobuf";
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
-import type { Finding } from "@sallyport/proto/sallyport/attestation/v1/attestation";
-import { type Outcome, RequestState, RequestStateSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
+import type { Finding, RequestStateName, RequestView } from "@sallyport/client";
 import { type ExitCode, exitCodes } from "./exit-codes.ts";
 
 /** `ITEM_STATE_OPEN` → `open`. */
@@ -20,10 +19,11 @@ export function describeFindings(findings: readonly Finding[]): string[] {
   });
 }
 
-export function describeOutcome(outcome: Outcome): string[] {
-  const { requestId, state, code, message, findings, leafHash, policyDigest } = outcome;
+/** A request of one's own, as far as it is known. */
+export function describeRequest(request: Pick<RequestView, "requestId" | "state"> & Partial<RequestView>): string[] {
+  const { requestId, state, code, message, findings = [], leafHash, policyDigest } = request;
   return [
-    `request ${requestId}: ${enumName(RequestStateSchema, state)}${code ? ` (${code})` : ""}`,
+    `request ${requestId}: ${state}${code ? ` (${code})` : ""}`,
     ...(message ? [`  ${message}`] : []),
     ...describeFindings(findings),
     ...(policyDigest ? [`  policy ${policyDigest}`] : []),
@@ -32,11 +32,10 @@ export function describeOutcome(outcome: Outcome): string[] {
 }
 
 /** Released, queued and running are fine; the others are told by the exit code. */
-export function exitCodeOfState(state: RequestState): ExitCode {
-  if (state === RequestState.BLOCKED) return exitCodes.blocked;
-  if (state === RequestState.HELD) return exitCodes.held;
-  const fine: RequestState[] = [RequestState.RELEASED, RequestState.QUEUED, RequestState.RUNNING];
-  return fine.includes(state) ? exitCodes.done : exitCodes.failed;
+export function exitCodeOfState(state: RequestStateName): ExitCode {
+  if (state === "blocked") return exitCodes.blocked;
+  if (state === "held") return exitCodes.held;
+  return state === "failed" || state === "cancelled" ? exitCodes.failed : exitCodes.done;
 }
 
 /** Columns as wide as their widest cell; the first row is the heading. */

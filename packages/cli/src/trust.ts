@@ -1,5 +1,6 @@
 import { createPublicKey } from "node:crypto";
 import { loadTrustBundle, type TrustBundle } from "@sallyport/attestation";
+import type { TrustSource } from "@sallyport/client";
 import { type Command, Option } from "commander";
 import { type Context, readInput } from "./context.ts";
 import { UsageError } from "./exit-codes.ts";
@@ -17,6 +18,23 @@ export function withTrust(command: Command): Command {
     .option("--trust-bundle <file>", "instead of the home's")
     .option("--trust-root <file>", "the operator's public key, instead of the home's")
     .addOption(new Option("--at <time>", "judge by this time (RFC 3339), for an old bundle").argParser(instant));
+}
+
+export interface VerifyOptions {
+  /** False with --no-verify. */
+  verify: boolean;
+}
+
+/** The option of commands that verify what they get from the gateway. */
+export function withVerify(command: Command): Command {
+  return command.option("--no-verify", "show what comes without verifying its tickets (no trust bundle at hand)");
+}
+
+/** For the client library. */
+export function verifyBy(context: Context, { verify }: VerifyOptions): TrustSource | "off" {
+  if (!verify) return "off";
+  const trust = trustOf(context, {});
+  return () => trust;
 }
 
 /**

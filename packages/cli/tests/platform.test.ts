@@ -30,14 +30,20 @@ let home: string;
 const generation: Handlers<typeof GenerationService> = {
   chat: async function* ({ content }, { bearer }) {
     seen = { bearer, model: content?.model, prompt: content?.messages.at(-1)?.content };
-    for (const event of events) yield { event };
+    for (const event of events) {
+      yield { event };
+      // As the gateway does: the outcome, then the error that ends the call.
+      if (event?.case === "outcome" && event.value.state !== RequestState.RELEASED) throw endOf(event.value.code ?? "");
+    }
   },
   getRequest: async ({ requestId }) => ({
-    outcome: { requestId, state },
-    output: [{ text: "one " }, { text: "two" }],
-    ticket: Buffer.from("{}"),
+    outcome: { requestId, state, code: "CODE_X", findings: [{ code: "WEAPONS", category: "violence", score: 0.9 }] },
+    ...(state === RequestState.RELEASED && { output: [{ text: "one " }, { text: "two" }], ticket: Buffer.from("{}") }),
   }),
-  cancelRequest: async ({ requestId }) => ({ outcome: { requestId, state: RequestState.CANCELLED } }),
+  cancelRequest: async ({ requestId }) => {
+    state = RequestState.CANCELLED;
+    return { outcome: { requestId, state } };
+  },
   getReceipt: async ({ requestId }) => {
     pendingReceipts -= 1;
     if (pendingReceipts >= 0) throw new AppError("NOT_FOUND", "not yet", { reason: "RECEIPT_PENDING" });
@@ -48,6 +54,15 @@ const generation: Handlers<typeof GenerationService> = {
   },
   listModels: async () => ({ models: [{ name: "pilot", version: "1", digest: "d" }] }),
   moderateTexts: async () => ({}),
+};
+const endOf = (code: string) => {
+  const ends = {
+    [RequestState.BLOCKED]: "BLOCKED",
+    [RequestState.HELD]: "HELD",
+    [RequestState.CANCELLED]: "CANCELLED",
+  } as const;
+  const details = { requestId: "r-1", ...(state !== RequestState.HELD && { leafHash: "ab" }) };
+  return new AppError(ends[state as keyof typeof ends] ?? "UNAVAILABLE", "it ended", { reason: code, details });
 };
 const audit: Handlers<typeof AuditService> = {
   getRecord: async ({ key }, { bearer }) => {
@@ -99,7 +114,7 @@ const window = (index: number, text: string): Events[number] => ({
 });
 const outcome = (ended: RequestState, code = ""): Events[number] => ({
   case: "outcome",
-  value: { requestId: "r-1", state: ended, code, findings: [{ code: "WEAPONS", category: "violence", score: 0.9 }] },
+  value: { requestId: "r-1", state: ended, code },
 });
 
 test("chat: released text on stdout alone, the outcome on stderr, the caller's token sent", async () => {
@@ -109,11 +124,12 @@ test("chat: released text on stdout alone, the outcome on stderr, the caller's t
     window(1, "there."),
     outcome(RequestState.RELEASED),
   ];
-  const ran = await sallyport(home, "chat", "hi");
+  const ran = await sallyport(home, "chat", "--no-verify", "hi");
   expect(ran).toMatchObject({ exitCode: 0, out: "Hello there." });
+  expect(ran.err).toContain("not verified");
   expect(ran.err).toContain("request r-1: released");
   expect(seen).toEqual({ bearer: "token-of-user", model: "pilot", prompt: "hi" });
-  await sallyport(home, "chat", "--as", "operator", "--model", "m", "-");
+  await sallyport(home, "chat", "--no-verify", "--as", "operator", "--model", "m", "-");
   expect(seen).toEqual({ bearer: "token-of-operator", model: "m", prompt: "from standard input" });
 });
 
@@ -129,26 +145,32 @@ test.each([
   expect(ran).toMatchObject({ exitCode, out: "" });
   expect(ran.err).toContain("CODE_X");
   expect(ran.err).toContain("WEAPONS");
-  expect((await sallyport(home, "request", "get", "r-1")).exitCode).toBe(exitCode);
+  expect((await sallyport(home, "request", "get", "--no-verify", "r-1")).exitCode).toBe(exitCode);
 });
 
 test("chat: a stream that ends without an outcome is a failure", async () => {
   events = [window(0, "half")];
-  expect(await sallyport(home, "chat", "hi")).toMatchObject({ exitCode: 6, out: "half" });
+  expect(await sallyport(home, "chat", "--no-verify", "hi")).toMatchObject({ exitCode: 6, out: "half" });
 });
 
 test("chat: control characters of a model do not reach the terminal, JSON carries them escaped", async () => {
   events = [window(0, "a\u001b]0;x\u0007b\u202ec\n\td"), outcome(RequestState.RELEASED)];
-  expect((await sallyport(home, "chat", "hi")).out).toBe("a�]0;x�b�c\n\td");
-  const lines = (await sallyport(home, "--json", "chat", "hi")).out.trim().split("\n");
+  expect((await sallyport(home, "chat", "--no-verify", "hi")).out).toBe("a�]0;x�b�c\n\td");
+  const lines = (await sallyport(home, "--json", "chat", "--no-verify", "hi")).out.trim().split("\n");
   expect(JSON.parse(lines[0]!)).toMatchObject({ event: "window", text: "a\u001b]0;x\u0007b\u202ec\n\td" });
   expect(lines[0]).not.toContain("\u001b");
-  expect(JSON.parse(lines.at(-1)!)).toMatchObject({ event: "outcome", state: "REQUEST_STATE_RELEASED" });
+  expect(JSON.parse(lines.at(-1)!)).toMatchObject({ event: "outcome", state: "released", verified: false });
+});
+
+test("a window without a ticket is not shown, nor an output whose ticket is none: exit code 7", async () => {
+  events = [{ case: "accepted", value: { requestId: "r-1" } }, window(0, "forged"), outcome(RequestState.RELEASED)];
+  expect(await sallyport(home, "chat", "hi")).toMatchObject({ exitCode: 7, out: "" });
+  expect(await sallyport(home, "request", "get", "r-1")).toMatchObject({ exitCode: 7, out: "" });
 });
 
 test("request get prints the output and keeps the ticket for its owner alone", async () => {
   const file = join(mkdtempSync(join(tmpdir(), "sallyport-")), "ticket.json");
-  expect(await sallyport(home, "request", "get", "r-1", "--ticket", file)).toMatchObject({
+  expect(await sallyport(home, "request", "get", "--no-verify", "r-1", "--ticket", file)).toMatchObject({
     exitCode: 0,
     out: "one two\n",
   });

@@ -1,18 +1,12 @@
 import { writeFileSync } from "node:fs";
-import { toJson } from "@bufbuild/protobuf";
-import {
-  CancelRequestResponseSchema,
-  GenerationService,
-  GetRequestResponseSchema,
-} from "@sallyport/proto/sallyport/generation/v1/generation";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
-import { describeOutcome, exitCodeOfState, timeOf } from "../describe.ts";
+import { describeRequest, exitCodeOfState } from "../describe.ts";
 import { gatewayClient } from "../gateway-client.ts";
 import { identifier } from "../parse.ts";
 import type { Act } from "../program.ts";
 import { describeVerified, encodeReceipt, verifiedJson } from "../receipt-file.ts";
-import { type TrustOptions, trustOf, withTrust } from "../trust.ts";
+import { type TrustOptions, trustOf, type VerifyOptions, verifyBy, withTrust, withVerify } from "../trust.ts";
 
 export function addRequestCommands(program: Command, act: Act): void {
   const group = program.command("request").description("requests of one's own");
@@ -21,7 +15,7 @@ export function addRequestCommands(program: Command, act: Act): void {
     .argument("<id>", "request id", identifier)
     .description("its state and, once released, its output")
     .option("--ticket <file>", "also write the release ticket, for `ticket verify` (holds the output in the clear)");
-  act(get, getRequest);
+  act(withVerify(get), getRequest);
   const cancel = group.command("cancel").argument("<id>", "request id", identifier).description("stop it");
   act(cancel, cancelRequest);
   const receipt = withTrust(program.command("receipt").argument("<id>", "request id", identifier))
@@ -30,26 +24,33 @@ export function addRequestCommands(program: Command, act: Act): void {
   act(receipt, getReceipt);
 }
 
-async function getRequest(context: Context, requestId: string, options: { ticket?: string }): Promise<void> {
-  const call = context.options("user");
-  const response = await context.call("gateway", GenerationService, (client) => client.getRequest({ requestId }, call));
-  const { outcome, model, createdAt, endedAt, holdExpiresAt, output, ticket } = response;
-  if (outcome) context.exitCode = exitCodeOfState(outcome.state);
-  if (options.ticket !== undefined) writeTicket(context, options.ticket, ticket);
-  if (context.json) return context.print(toJson(GetRequestResponseSchema, response), () => []);
+async function getRequest(
+  context: Context,
+  requestId: string,
+  options: { ticket?: string } & VerifyOptions,
+): Promise<void> {
+  using gateway = gatewayClient(context, "user", verifyBy(context, options));
+  const view = await gateway.client.getRequest(requestId, gateway.call);
+  context.exitCode = exitCodeOfState(view.state);
+  if (options.ticket !== undefined) writeTicket(context, options.ticket, view.ticket);
+  const { ticket: _, ...shown } = view;
+  if (context.json) return context.print({ ...shown, verified: options.verify }, () => []);
+  const { model, createdAt, endedAt, holdExpiresAt, text = "" } = view;
   context.note(
     [
-      ...(outcome ? describeOutcome(outcome) : []),
-      `  model ${model}, created ${timeOf(createdAt)}, ended ${timeOf(endedAt)}`,
-      ...(holdExpiresAt ? [`  held until ${timeOf(holdExpiresAt)} at the latest`] : []),
+      ...describeRequest(view),
+      `  model ${model}, created ${time(createdAt)}, ended ${time(endedAt)}`,
+      ...(holdExpiresAt ? [`  held until ${time(holdExpiresAt)} at the latest`] : []),
+      ...(view.text !== undefined && !options.verify ? ["  not verified"] : []),
     ].join("\n"),
   );
-  const text = output.map((window) => window.text).join("");
   context.print(text, () => text);
 }
 
-function writeTicket(context: Context, file: string, ticket: Uint8Array): void {
-  if (ticket.length === 0) {
+const time = (date: Date | undefined) => date?.toISOString() ?? "-";
+
+function writeTicket(context: Context, file: string, ticket: string | undefined): void {
+  if (ticket === undefined) {
     context.note("there is no ticket: nothing was released");
     return;
   }
@@ -58,13 +59,10 @@ function writeTicket(context: Context, file: string, ticket: Uint8Array): void {
 }
 
 async function cancelRequest(context: Context, requestId: string): Promise<void> {
-  const call = context.options("user");
-  const response = await context.call("gateway", GenerationService, (client) =>
-    client.cancelRequest({ requestId }, call),
-  );
-  context.print(toJson(CancelRequestResponseSchema, response), () =>
-    response.outcome ? describeOutcome(response.outcome) : [],
-  );
+  // Nothing of its output is shown.
+  using gateway = gatewayClient(context, "user", "off");
+  const { text: _, ticket: __, ...view } = await gateway.client.cancel(requestId, gateway.call);
+  context.print(view, () => describeRequest(view));
 }
 
 async function getReceipt(
