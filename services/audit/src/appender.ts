@@ -24,6 +24,8 @@ export interface Appender {
   submit(item: Item | Promise<Item>): Promise<Outcome>;
   /** Items that have not begun. */
   readonly waiting: number;
+  /** The log in the database is not the one that was signed here: nothing is appended until it is again. */
+  readonly damaged: boolean;
   /** Stops taking items and resolves when those that wait are done. */
   close(): Promise<void>;
 }
@@ -48,6 +50,7 @@ export function createAppender({ db, writer, clock, log, onHead }: AppenderOptio
   const queue: Waiting[] = [];
   let running: Promise<void> | undefined;
   let signed: Head | undefined;
+  let damaged = false;
   let isClosed = false;
 
   async function run(): Promise<void> {
@@ -79,9 +82,13 @@ export function createAppender({ db, writer, clock, log, onHead }: AppenderOptio
   async function append(ready: readonly { waiting: Waiting; item: Item }[]): Promise<void> {
     const items = ready.map(({ item }) => item);
     const startedAt = performance.now();
-    const { outcomes, head, twiceEnded } = await db.transaction((tx) =>
-      appendBatch(tx, items, writer, clock.now(), signed),
-    );
+    const { outcomes, head, twiceEnded } = await db
+      .transaction((tx) => appendBatch(tx, items, writer, clock.now(), signed))
+      .catch((error: unknown) => {
+        damaged = asAppError(error).reason === "LOG_DAMAGED";
+        throw error;
+      });
+    damaged = false;
     signed = head;
     countAppend(startedAt, items.length);
     for (const requestId of twiceEnded) log.error({ requestId }, "a request has two terminal records");
@@ -101,6 +108,9 @@ export function createAppender({ db, writer, clock, log, onHead }: AppenderOptio
     },
     get waiting() {
       return queue.length;
+    },
+    get damaged() {
+      return damaged;
     },
     async close() {
       isClosed = true;

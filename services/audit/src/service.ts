@@ -39,13 +39,14 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   return stack.move();
 }
 
-async function readiness({ bus, db, policy, switches }: Context): Promise<Readiness> {
+async function readiness({ appender, bus, db, policy, switches }: Context): Promise<Readiness> {
   const database = await db.query("SELECT 1").then(
     () => "ok",
     () => "unreachable",
   );
   const freshness = ({ fresh }: { fresh: boolean }) => (fresh ? "ok" : "stale");
-  const states = { policy: freshness(policy), switches: freshness(switches) };
+  const log = appender.damaged ? "damaged" : "ok";
+  const states = { log, policy: freshness(policy), switches: freshness(switches) };
   const checks = { bus: bus.connected ? "ok" : "disconnected", database, ...states };
   return { ready: Object.values(checks).every((check) => check === "ok"), checks };
 }

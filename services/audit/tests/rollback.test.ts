@@ -43,5 +43,6 @@ test("P3: an old head that is put back, with the records after it removed, is no
     await tx.query("UPDATE tiles SET hashes = $1", [hashes]);
   });
   await expect(appender.submit(event(3))).rejects.toMatchObject({ code: "UNAVAILABLE", reason: "LOG_DAMAGED" });
+  expect(appender.damaged).toBe(true);
   expect((await readHead(db))!.frontier.size).toBe(1);
 });
