@@ -97,6 +97,11 @@ export function asAppError(thrown: unknown): AppError {
     if (isConnectionFault(thrown)) {
       return new AppError("UNAVAILABLE", "a part of the platform cannot be reached; try again", { cause: thrown });
     }
+    // Postgres stores every text but those with a NUL (SQLSTATE 22021, in JSON 22P05): whoever sent one has to leave it out.
+    if ("code" in thrown && (thrown.code === "22021" || thrown.code === "22P05")) {
+      const message = "a text holds a NUL character, which cannot be stored; leave it out";
+      return new AppError("INVALID_ARGUMENT", message, { reason: "INVALID_TEXT", cause: thrown });
+    }
     // A policy that cannot decide refuses for now: it is the platform that is not well, not the request.
     if (thrown.name === "PolicyError") {
       return new AppError("UNAVAILABLE", "policy cannot decide right now; try again", {

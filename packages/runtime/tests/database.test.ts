@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Db, migrate, openDatabase, parseDatabaseUrl } from "../src/db/index.ts";
+import { asAppError, toAckAction } from "../src/errors.ts";
 import { createLogger } from "../src/logger.ts";
 import { createTestCa, startTestPostgres, type TestDatabase, type TestPostgres, waitFor } from "../testing/index.ts";
 
@@ -62,6 +63,16 @@ describe("connection", () => {
 });
 
 describe("transaction", () => {
+  it("calls a text with a NUL its sender's fault: it can be stored nowhere, however often it is tried", async () => {
+    const store = async (sql: string, value: string) => db.transaction((tx) => tx.query(sql, [value]));
+    const plain = await store("SELECT 1 FROM notes WHERE id = $1", "a\0b").catch(asAppError);
+    const json = await store("SELECT ($1::jsonb)->>'a'", JSON.stringify({ a: "\0" })).catch(asAppError);
+    for (const refused of [plain, json]) {
+      expect(refused).toMatchObject({ code: "INVALID_ARGUMENT", reason: "INVALID_TEXT" });
+      expect(toAckAction(refused)).toBe("term");
+    }
+  });
+
   it("stores all or nothing", async () => {
     const failing = db.transaction(async (tx) => {
       await tx.query("INSERT INTO notes VALUES ('a', 1)");
