@@ -72,14 +72,15 @@ describe("what is given back can be used again", () => {
     { name: "all", per: "identity", requestsPerDay: 200, tokensPerDay: 10_000, concurrency: 30 },
   ];
 
-  test("whatever becomes of requests, in any order and with killed gateways, counters end as what was used", async () => {
-    const { db, gateways } = replicas;
+  test("whatever becomes of requests, in any order, with killed gateways and cut connections, counters end as what was used", async () => {
+    const { db, gateways, cut } = replicas;
     const seed = Date.now() % 1_000_000;
     const random = mulberry(seed);
     const expected = { requests: 0, tokens: 0 };
     const unsettled: string[] = [];
     const live = async (round: number) => {
       const made = await attempt(gateways[round % 2]!, { rules, take: { tokens: 50, images: 0 } });
+      if (random() < 0.03) await cut();
       if (made.outcome !== "granted") return;
       const fate = random();
       const settleBy = gateways[random() < 0.5 ? 0 : 1]!;
