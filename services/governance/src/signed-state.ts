@@ -10,6 +10,7 @@ import {
   encodeEnvelopeJson,
   type Json,
   signState,
+  type TrustBundle,
   verifyState,
 } from "@sallyport/attestation";
 import { AppError, type StoredValue, type Tx } from "@sallyport/runtime";
@@ -27,18 +28,19 @@ export interface Signed {
 }
 
 /**
- * In the caller's transaction: the next version of a key, unless the newest says the same. Throws RESOURCE_EXHAUSTED
+ * In the caller's transaction: the next version of a key, unless the newest says the same and is still believed (the key
+ * that signed it may have been taken out of the trust bundle). Throws RESOURCE_EXHAUSTED
  * (STATE_FULL) when the value is larger than a bucket takes.
  */
 export async function signNext(
-  { stateSigner, clock }: Context,
+  { stateSigner, trust, clock }: Context,
   tx: Tx,
   place: Place,
   digest: string,
   value: Json,
 ): Promise<Signed> {
   const newest = await lockState(tx, place.bucket, place.key);
-  if (newest?.digest === digest) return { state: newest, changed: false };
+  if (newest?.digest === digest && isBelieved(newest, trust, clock.now())) return { state: newest, changed: false };
   const version = (newest?.version ?? 0) + 1;
   const issuedAt = clock.now().toISOString();
   const envelope = encodeEnvelopeJson(
@@ -47,6 +49,16 @@ export async function signNext(
   const next = { ...place, version, digest, envelope };
   await saveState(tx, next);
   return { state: next, changed: true };
+}
+
+function isBelieved({ bucket, key, version, envelope }: StoredState, trust: TrustBundle, now: Date): boolean {
+  try {
+    return (
+      verifyState(decodeEnvelopeJson(envelope), trust, { bucket, key, minVersion: version, now }).version === version
+    );
+  } catch {
+    return false;
+  }
 }
 
 function unlessFull<T>({ bucket, key }: Place, sign: () => T): T {

@@ -193,7 +193,7 @@ describe("an API token", () => {
   });
 
   it("that expires leaves its shard by itself", async () => {
-    const { id } = (await create(as("uma"), { expiresInSeconds: 1n })).token!;
+    const { id } = (await create(as("uma"), { expiresInSeconds: 3n })).token!;
     expect((await shardOf(id)).some((found) => found.id === id)).toBe(true);
     await waitFor("the end", async () => !(await shardOf(id)).some((found) => found.id === id));
     expect(await tokens()).not.toContain(id);
@@ -258,7 +258,7 @@ describe("a client certificate", () => {
 
   it("may be named by its subject, and ends by itself", async () => {
     const subjectDn = { match: { case: "subjectDn" as const, value: "CN=batch,O=Example" } };
-    const { certificate } = await bind({ ...subjectDn, expiresInSeconds: 2n });
+    const { certificate } = await bind({ ...subjectDn, expiresInSeconds: 4n });
     const entry = (await bound()).find(({ id }) => id === certificate!.id);
     expect(entry).toMatchObject({ subjectDn: "CN=batch,O=Example" });
     expect(Date.parse(String(entry?.expiresAt))).toBe(timestampMs(certificate!.expiresAt!));

@@ -1,7 +1,15 @@
 /** The kill switch on a whole governance, seen through the eyes of a gateway. */
+import { generateKeyPairSync } from "node:crypto";
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { decodeEnvelopeJson, encodeEnvelopeJson, type Json, signState, verifyState } from "@sallyport/attestation";
+import {
+  createSigner,
+  decodeEnvelopeJson,
+  encodeEnvelopeJson,
+  type Json,
+  signState,
+  verifyState,
+} from "@sallyport/attestation";
 import {
   type PauseRequestSchema,
   SwitchKind,
@@ -34,6 +42,8 @@ afterAll(async () => {
   await platform?.close();
 });
 
+/** Milliseconds are measured by test/e2e/switches.test.ts; here it is enough that nothing waits for a timeout. */
+const soonMs = 3_000;
 const justification = "Seen on the dashboard, stopping it.";
 const staffGroups = ["sallyport-operators", "sallyport-platform"];
 const as = (subject: string, over: { groups?: string[]; tenant?: string } = {}) => ({
@@ -73,7 +83,7 @@ describe("a pause", () => {
     const begun = performance.now();
     const { switch: made, version } = await pause(ofTenant("acme"));
     await until("acme", "pause");
-    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect(performance.now() - begun).toBeLessThan(soonMs);
     expect(seen.find({ tenant: "other" })).toBeUndefined();
     expect((await stored()).version).toBe(Number(version));
     expect(made).toMatchObject({ kind: SwitchKind.PAUSE, state: SwitchState.ACTIVE, setBy: "ann", breakGlass: false });
@@ -131,7 +141,7 @@ describe("a pause", () => {
   });
 
   it("that expires is lifted by time, and the log says so", async () => {
-    const { switch: made } = await pause(ofTenant("short"), as("ann"), { expiresInSeconds: 1n });
+    const { switch: made } = await pause(ofTenant("short"), as("ann"), { expiresInSeconds: 3n });
     await until("short", "pause");
     await until("short", undefined);
     const row = await waitFor("the end", async () => {
@@ -275,7 +285,7 @@ describe("without a neighbour", () => {
     const begun = performance.now();
     const { switch: made } = await pause(ofTenant("unlogged"));
     await until("unlogged", "pause");
-    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect(performance.now() - begun).toBeLessThan(soonMs);
     await platform.audit.start();
     await waitFor("the record", async () => (await events(made!.id)).length === 1, { timeoutMs: 20_000 });
     await lift(made!.id);
@@ -290,6 +300,26 @@ describe("without a neighbour", () => {
     expect(await stored()).toEqual(before);
     await lift(made!.id);
     await until("wiped", undefined);
+  });
+
+  it("the trust in the key that signed it: a value that nobody believes any more is signed anew", async () => {
+    const { switch: made } = await pause(ofTenant("resigned"));
+    const before = await stored();
+    await service[Symbol.asyncDispose]();
+    const { privateKey } = generateKeyPairSync("ed25519");
+    const state = { bucket: "switches", key: "active", ...before, issuedAt: new Date().toISOString() };
+    const disowned = encodeEnvelopeJson(signState(createSigner(privateKey, "state"), state));
+    const admin = await platform.postgres.admin();
+    const schema = new URL(platform.env.DATABASE_URL).username;
+    const sql = `UPDATE ${schema}.signed_state SET envelope = $1 WHERE bucket = 'switches' AND key = 'active'`;
+    await admin.query(sql, [disowned]);
+    await admin.end();
+    service = await platform.start();
+    await platform.isReady();
+    await waitFor("the next version", async () => (await stored()).version === before.version + 1);
+    expect((await stored()).value).toEqual(before.value);
+    await until("resigned", "pause");
+    await lift(made!.id);
   });
 
   it("room: more are refused by name, and the switch for everything still fits", async () => {
@@ -340,7 +370,7 @@ describe("break-glass", () => {
     const begun = performance.now();
     await breakGlass([one], 1);
     await until("glass", "pause");
-    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect(performance.now() - begun).toBeLessThan(soonMs);
 
     await platform.audit.start();
     service = await platform.start();
@@ -358,7 +388,7 @@ describe("break-glass", () => {
     const begun = performance.now();
     await breakGlass([one, two], 2);
     await waitFor("the adoption", async () => (await list()).some((found) => found.id === two.id));
-    expect(performance.now() - begun).toBeLessThan(2_000);
+    expect(performance.now() - begun).toBeLessThan(soonMs);
     await waitFor("the log", async () => (await events(two.id)).length === 1);
     expect(await events(one.id)).toHaveLength(1);
   });
