@@ -75,12 +75,23 @@ describe("with a recorder", () => {
     } as object;
     const failing = withSpan("SALLYPORT-BLOCK-ME?\n", { edge: true, attributes }, () => {
       describeSpan({ "sallyport.attempt": 2, ...attributes });
-      throw new AppError("BLOCKED", "SALLYPORT-BLOCK-ME", { reason: "POLICY_DENY" });
+      throw new AppError("UNAVAILABLE", "SALLYPORT-BLOCK-ME", { reason: "BUS_UNAVAILABLE" });
     });
     await expect(failing).rejects.toThrow(AppError);
-    expect(spans).toMatchObject([{ failed: true, attributes: { "error.type": "POLICY_DENY" } }]);
+    expect(spans).toMatchObject([{ failed: true, attributes: { "error.type": "BUS_UNAVAILABLE" } }]);
     expect(JSON.stringify(spans)).not.toContain("SALLYPORT-BLOCK-ME");
   });
+});
+
+test("a refusal is no fault of the one who refuses, but of the call it is", async () => {
+  const spans = record();
+  const refuse = () => {
+    throw new AppError("BLOCKED", "no", { reason: "POLICY_DENY" });
+  };
+  await withSpan("judge", { kind: "server", edge: true }, refuse).catch(() => {});
+  await withSpan("ask", { kind: "client", edge: true }, refuse).catch(() => {});
+  expect(spans.map(({ failed }) => failed)).toEqual([false, true]);
+  expect(spans.map(({ attributes }) => attributes["error.type"])).toEqual(["POLICY_DENY", "POLICY_DENY"]);
 });
 
 describe("every line of the log about a request says which", () => {

@@ -44,9 +44,7 @@ export function startHttpCall(rawMethod: string, route: string, traceparent: str
       requests.inc({ method, route, status: String(status), reason });
       seconds.observe({ route }, secondsSince(startedAt));
       span.set({ "http.response.status_code": status });
-      // A caller's mistake is no fault of ours (semantic conventions for HTTP, server spans).
-      const faulty = status >= 500 ? (failure ?? new AppError("INTERNAL", "failed")) : undefined;
-      span.end(faulty);
+      span.end(failure ?? (status >= 500 ? new AppError("INTERNAL", "failed") : undefined));
     },
   };
 }

@@ -76,7 +76,7 @@ export function startSpan(name: string, options: SpanOptions = {}): OpenSpan {
     set: (attributes) => void span?.setAttributes(fittingAttributes(attributes) as never),
     end: (failure) => {
       if (span === undefined) return;
-      if (failure !== undefined) markFailed(span, failure);
+      if (failure !== undefined) markFailed(span, failure, options.kind === "client" || isFault(failure));
       span.end();
     },
   };
@@ -158,7 +158,12 @@ function reasonOf(failure: unknown): string {
   return reason === "INTERNAL" && typeof code === "string" ? code : reason;
 }
 
-function markFailed(span: Span, failure: unknown): void {
+/** What a caller could have done better, or policy refused, is no fault of the one who says so. */
+function isFault(failure: unknown): boolean {
+  return ["INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"].includes(asAppError(failure).code);
+}
+
+function markFailed(span: Span, failure: unknown, isError: boolean): void {
   span.setAttributes(fittingAttributes({ "error.type": reasonOf(failure) }) as never);
-  span.setStatus({ code: SpanStatusCode.ERROR });
+  if (isError) span.setStatus({ code: SpanStatusCode.ERROR });
 }
