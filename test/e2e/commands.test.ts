@@ -36,7 +36,7 @@ test("npm run demo: every act of the tour holds on a running platform", async ()
   const { code, out, err } = await run(tour);
   expect(err).toBe("");
   expect(out).toContain("every promise held");
-  expect(out.match(/^── \d\./gm)).toHaveLength(6);
+  expect(out.match(/^── \d\./gm)).toHaveLength(7);
   expect(code).toBe(0);
 }, 120_000);
 
