@@ -100,7 +100,7 @@ describe("nothing is lost", () => {
       timeoutMs: settleMs,
       everyMs: 250,
     });
-    const drained = async () => Object.values(await outboxes(sallyport)).every((waiting) => waiting === 0);
+    const drained = async () => (await outboxes(sallyport)).length === 0;
     await waitFor("every outbox to be empty", drained, { timeoutMs: settleMs, everyMs: 250 });
   }, 400_000);
 

@@ -71,8 +71,8 @@ export interface Evidence {
   consistency: Uint8Array[];
   /** The log's own proofs, by leaf hash: one for each terminal record of this seed. */
   proofs: Map<string, string>;
-  /** Messages that nobody confirmed. */
-  outbox: Record<string, number>;
+  /** Messages that nobody confirmed, in words. */
+  outbox: string[];
   /** Requests that wait for a person, as the review queue has it. */
   queue: Set<string>;
   approvedModels: Set<string>;
@@ -140,12 +140,19 @@ export async function gather(
   };
 }
 
-export async function outboxes({ platform }: TestPlatform): Promise<Record<string, number>> {
-  const counts = outboxRoles.map(async (role) => {
-    const [row] = await query<{ waiting: string }>(platform, role, "SELECT count(*) AS waiting FROM outbox");
-    return [role, Number(row!.waiting)] as const;
+/** What lies in the outboxes: whose, where to, and how often it was sent. */
+export async function outboxes({ platform }: TestPlatform): Promise<string[]> {
+  const sql = `SELECT subject, attempts, round(extract(epoch FROM now() - created_at)) AS age,
+    round(extract(epoch FROM due_at - now())) AS due FROM outbox ORDER BY id LIMIT 100`;
+  type Waiting = { subject: string; attempts: number; age: string; due: string };
+  const found = outboxRoles.map(async (role) => {
+    const rows = await query<Waiting>(platform, role, sql);
+    return rows.map(
+      ({ subject, attempts, age, due }) =>
+        `${role} to ${subject}, ${age} s old, sent ${attempts} times, again in ${due} s`,
+    );
   });
-  return Object.fromEntries(await Promise.all(counts));
+  return (await Promise.all(found)).flat();
 }
 
 function transcribe({ call, again, person, prompt }: LoadCall): Transcript[] {

@@ -68,7 +68,7 @@ export const ledger: readonly Corruption[] = [
   {
     what: "a message left in an outbox",
     promise: "P2",
-    spoil: (evidence) => ({ ...evidence, outbox: { ...evidence.outbox, gateway: 1 } }),
+    spoil: (evidence) => ({ ...evidence, outbox: ["one of the gateway's"] }),
   },
   {
     what: "a held request that is in nobody's queue",
