@@ -14,8 +14,6 @@ export interface CampaignOptions {
   cases: number;
   /** Cases under way at a time. */
   atOnce?: number;
-  /** What to print of a case that fails. */
-  describe?: (value: never) => string;
 }
 
 /** Outcome → how many cases had it. */
@@ -25,7 +23,7 @@ export type Tally = Map<string, number>;
 export async function campaign<T>(
   name: string,
   arbitrary: Arbitrary<T>,
-  { cases, atOnce = 1, describe = show }: CampaignOptions,
+  { cases, atOnce = 1 }: CampaignOptions,
   check: (value: T) => Promise<string> | string,
 ): Promise<Tally> {
   const startedAt = performance.now();
@@ -35,11 +33,7 @@ export async function campaign<T>(
     let next = 0;
     const work = async () => {
       for (let at = next++; at < values.length; at = next++) {
-        const outcome = await tried(
-          check,
-          values[at]!,
-          () => `${name}, seed ${seed}, case ${at}: ${describe(values[at] as never)}`,
-        );
+        const outcome = await tried(check, values[at]!, () => `${name}, seed ${seed}, case ${at}: ${show(values[at])}`);
         tally.set(outcome, (tally.get(outcome) ?? 0) + 1);
       }
     };
@@ -53,7 +47,7 @@ async function tried<T>(check: (value: T) => Promise<string> | string, value: T,
   try {
     return await check(value);
   } catch (cause) {
-    throw new Error(`${where()}: ${(cause as Error).message}`, { cause });
+    throw new Error(`${(cause as Error).message}\n${where()}`, { cause });
   }
 }
 
@@ -66,13 +60,14 @@ function report(name: string, tally: Tally, ms: number): void {
   );
 }
 
-/** Bytes as base64, so that a case can be had again exactly; never more than a screen of it. */
+/** Bytes as base64 and message types by name, so that a case can be had again exactly; never more than a screen of it. */
 export function show(value: unknown): string {
   // `this`, because a Buffer has already become something else when it is handed over.
   const text = JSON.stringify(value, function (this: Record<string, unknown>, key, inner) {
     const own = this[key];
+    if (typeof own === "object" && own !== null && "typeName" in own) return own.typeName;
     if (own instanceof Uint8Array) return Buffer.from(own).toString("base64");
     return typeof inner === "bigint" ? `${inner}n` : inner;
   });
-  return (text ?? String(value)).slice(0, 2_000);
+  return (text ?? String(value)).slice(0, 1_000);
 }
