@@ -77,35 +77,38 @@ export function isAboutCaller(
   return target.tenant === tenant && target.issuer === issuer && target.subject === subject;
 }
 
-/** Lists of names never collide: their boundaries are in the key. */
 function keyOf(target: SwitchTarget): string {
   switch (target.scope) {
     case "all":
       return allKey;
     case "model":
-      return key("model", target.model);
+      return modelKey(target.model);
     case "tenant":
-      return key("tenant", target.tenant);
+      return tenantKey(target.tenant);
     case "identity":
-      return key("identity", target.tenant, target.issuer, target.subject);
+      return identityKey(target.tenant, target.issuer, target.subject);
     case "credential":
-      return key("credential", target.credential);
+      return credentialKey(target.credential);
   }
 }
 
-function* keysOf({ tenant, issuer, subject, credential, model }: SwitchFacts): Generator<string> {
-  yield allKey;
-  if (model !== undefined) yield key("model", model);
-  if (tenant !== undefined) yield key("tenant", tenant);
-  if (credential !== undefined) yield key("credential", credential);
+function keysOf({ tenant, issuer, subject, credential, model }: SwitchFacts): string[] {
+  const keys = [allKey];
+  if (model !== undefined) keys.push(modelKey(model));
+  if (tenant !== undefined) keys.push(tenantKey(tenant));
+  if (credential !== undefined) keys.push(credentialKey(credential));
   if (tenant !== undefined && issuer !== undefined && subject !== undefined)
-    yield key("identity", tenant, issuer, subject);
+    keys.push(identityKey(tenant, issuer, subject));
+  return keys;
 }
 
-function key(...parts: string[]): string {
-  return JSON.stringify(parts);
-}
-const allKey = key("all");
+const allKey = "a";
+const modelKey = (model: string) => `m${model}`;
+const tenantKey = (tenant: string) => `t${tenant}`;
+const credentialKey = (credential: string) => `c${credential}`;
+/** The lengths keep apart what would read the same side by side. */
+const identityKey = (tenant: string, issuer: string, subject: string) =>
+  `i${tenant.length}:${tenant}${issuer.length}:${issuer}${subject}`;
 
 function untilMs({ until }: Switch): number {
   return until?.getTime() ?? Number.POSITIVE_INFINITY;
