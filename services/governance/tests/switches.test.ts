@@ -1,82 +1,36 @@
 /** The kill switch on a whole governance, seen through the eyes of a gateway. */
 import { generateKeyPairSync } from "node:crypto";
-
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import {
-  createSigner,
-  decodeEnvelopeJson,
-  encodeEnvelopeJson,
-  type Json,
-  signState,
-  verifyState,
-} from "@sallyport/attestation";
-import {
-  type PauseRequestSchema,
-  SwitchKind,
-  SwitchState,
-  type SwitchTargetSchema,
-} from "@sallyport/proto/sallyport/governance/v1/switches";
-import { type Bus, systemClock, type WatchedSwitches, watchSwitches } from "@sallyport/runtime";
+import { createSigner, encodeEnvelopeJson, signState } from "@sallyport/attestation";
+import { SwitchKind, SwitchState } from "@sallyport/proto/sallyport/governance/v1/switches";
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { auditRecords } from "./audit-records.ts";
-import { type Platform, testPlatform } from "./platform.ts";
+import {
+  as,
+  closeKit,
+  events,
+  holdsFor,
+  inTenant,
+  justification,
+  lift,
+  list,
+  ofTenant,
+  openKit,
+  pause,
+  platform,
+  reader,
+  resume,
+  seen,
+  soonMs,
+  startGovernance,
+  stopGovernance,
+  stored,
+  type Target,
+  until,
+  wipeBus,
+} from "./switch-kit.ts";
 
-let platform: Platform;
-let service: AsyncDisposable;
-let reader: Bus;
-let seen: WatchedSwitches;
-
-beforeAll(async () => {
-  platform = await testPlatform();
-  service = await platform.start();
-  reader = await platform.nats.bus("gateway", platform.log);
-  seen = watchSwitches({ bus: reader, trust: platform.keys.trust, clock: systemClock, log: platform.log });
-  await platform.isReady();
-  await platform.audit.start();
-});
-afterAll(async () => {
-  await seen?.[Symbol.asyncDispose]();
-  await reader?.[Symbol.asyncDispose]();
-  await service?.[Symbol.asyncDispose]();
-  await platform?.close();
-});
-
-/** Milliseconds are measured by test/e2e/switches.test.ts; here it is enough that nothing waits for a timeout. */
-const soonMs = 3_000;
-const justification = "Seen on the dashboard, stopping it.";
-const staffGroups = ["sallyport-operators", "sallyport-platform"];
-const as = (subject: string, over: { groups?: string[]; tenant?: string } = {}) => ({
-  bearer: platform.token({ subject, groups: over.groups ?? staffGroups, tenant: over.tenant ?? "acme" }),
-  deadlineMs: 10_000,
-});
-const inTenant = (tenant: string) => ({ tenant, groups: ["sallyport-operators"] });
-type Target = NonNullable<MessageInitShape<typeof SwitchTargetSchema>["target"]>;
-const ofTenant = (value: string): Target => ({ case: "tenant", value });
-const pause = (
-  target: Target,
-  who = as("ann"),
-  more: Omit<MessageInitShape<typeof PauseRequestSchema>, "target" | "$typeName"> = {},
-) => platform.switches.pause({ target: { target }, justification, ...more }, who);
-const resume = (switchId: string, who: string | ReturnType<typeof as>) =>
-  platform.switches.resume({ switchId, justification }, typeof who === "string" ? as(who) : who);
-const lift = async (switchId: string) => {
-  await resume(switchId, "ann");
-  return await resume(switchId, "ben");
-};
-const list = async (who = as("ann"), includeEnded = false) =>
-  (await platform.switches.listSwitches({ includeEnded }, who)).switches;
-const holdsFor = (tenant: string) => seen.find({ tenant })?.kind;
-const until = (tenant: string, kind: string | undefined) =>
-  waitFor(`${tenant}: ${kind ?? "nothing"}`, () => seen.fresh && holdsFor(tenant) === kind, { timeoutMs: 10_000 });
-
-/** The signed value as it lies in the bucket. */
-async function stored(key = "active"): Promise<{ version: number; value: Json }> {
-  const bytes = await reader.readValue("switches", key);
-  const place = { bucket: "switches", key, minVersion: 1, now: new Date() };
-  return verifyState(decodeEnvelopeJson(bytes!), platform.keys.trust, place);
-}
-const events = (switchId: string) => auditRecords(platform, ({ detail }) => detail?.switch === switchId);
+beforeAll(openKit);
+afterAll(closeKit);
 
 describe("a pause", () => {
   it("holds at every reader in well under a second, until two persons lift it; each step is in the log", async () => {
@@ -305,7 +259,7 @@ describe("without a neighbour", () => {
   it("the trust in the key that signed it: a value that nobody believes any more is signed anew", async () => {
     const { switch: made } = await pause(ofTenant("resigned"));
     const before = await stored();
-    await service[Symbol.asyncDispose]();
+    await stopGovernance();
     const { privateKey } = generateKeyPairSync("ed25519");
     const state = { bucket: "switches", key: "active", ...before, issuedAt: new Date().toISOString() };
     const disowned = encodeEnvelopeJson(signState(createSigner(privateKey, "state"), state));
@@ -314,7 +268,7 @@ describe("without a neighbour", () => {
     const sql = `UPDATE ${schema}.signed_state SET envelope = $1 WHERE bucket = 'switches' AND key = 'active'`;
     await admin.query(sql, [disowned]);
     await admin.end();
-    service = await platform.start();
+    await startGovernance();
     await platform.isReady();
     await waitFor("the next version", async () => (await stored()).version === before.version + 1);
     expect((await stored()).value).toEqual(before.value);
@@ -340,88 +294,5 @@ describe("without a neighbour", () => {
     await admin.end();
     await lift(everything!.id);
     await until("late", undefined);
-  });
-});
-
-async function wipeBus(): Promise<void> {
-  await platform.nats.kill();
-  platform.nats.wipe();
-  await platform.nats.start();
-  await platform.nats.provision();
-  await waitFor("the reader", () => reader.connected);
-}
-
-describe("break-glass", () => {
-  const target = (tenant: string) => ({ scope: "tenant", tenant });
-  const id = (n: number) => `00000000-0000-4000-8000-00000000000${n}`;
-  /** As the command does: the next version, with all that was there. */
-  async function breakGlass(switches: Json[], version: number, signer = platform.keys.signer("switch")): Promise<void> {
-    await using bus = await platform.operatorBus();
-    const value = { bucket: "switches", key: "break-glass", version, value: { switches } };
-    const envelope = signState(signer, { ...value, issuedAt: new Date().toISOString() });
-    await bus.put(Buffer.from(encodeEnvelopeJson(envelope)), await bus.read());
-  }
-  const one = { id: id(1), kind: "pause", target: target("glass") };
-  const two = { id: id(2), kind: "pause", target: target("glass-two") };
-
-  it("stops with governance and the log away; governance makes it its own when it is back", async () => {
-    await service[Symbol.asyncDispose]();
-    await platform.audit.signal("SIGKILL");
-    const begun = performance.now();
-    await breakGlass([one], 1);
-    await until("glass", "pause");
-    expect(performance.now() - begun).toBeLessThan(soonMs);
-
-    await platform.audit.start();
-    service = await platform.start();
-    const row = await waitFor("the adoption", async () => (await list()).find((found) => found.id === one.id));
-    expect(row).toMatchObject({ breakGlass: true, state: SwitchState.ACTIVE, setBy: "break-glass" });
-    await waitFor("the log", async () => (await events(one.id))[0]?.event === "switch.break-glass");
-    expect((await events(one.id))[0]?.detail).toMatchObject({
-      breakGlass: true,
-      target: one.target,
-      keyid: platform.keys.signer("switch").keyid,
-    });
-  });
-
-  it("is adopted within about a second while governance is there, and only once", async () => {
-    const begun = performance.now();
-    await breakGlass([one, two], 2);
-    await waitFor("the adoption", async () => (await list()).some((found) => found.id === two.id));
-    expect(performance.now() - begun).toBeLessThan(soonMs);
-    await waitFor("the log", async () => (await events(two.id)).length === 1);
-    expect(await events(one.id)).toHaveLength(1);
-  });
-
-  it("is lifted by two persons, though the operator's value still has it", async () => {
-    await lift(two.id);
-    await until("glass-two", undefined);
-    expect(JSON.stringify((await stored("break-glass")).value)).toContain(two.id);
-    expect((await stored()).value).toMatchObject({ lifted: [two.id] });
-    expect(holdsFor("glass")).toBe("pause");
-  });
-
-  it("lives on when the bus is wiped: the operator's value and what was lifted of it", async () => {
-    const before = [await stored(), await stored("break-glass")];
-    await wipeBus();
-    await until("glass", "pause");
-    await waitFor("the operator's value", () => reader.readValue("switches", "break-glass"));
-    expect([await stored(), await stored("break-glass")]).toEqual(before);
-    expect(holdsFor("glass-two")).toBeUndefined();
-  });
-
-  it("under another key than the operator's is not adopted, and gives way to the operator's own value", async () => {
-    const forged = { id: id(3), kind: "pause" as const, target: target("forged") };
-    const raw = async () => Buffer.from((await reader.readValue("switches", "break-glass"))!).toString();
-    const [before, own] = [await stored(), await raw()];
-    await breakGlass([forged], 3, { ...platform.keys.signer("state"), stage: "switch" });
-    expect(await raw()).not.toBe(own);
-    await waitFor("the operator's own value again", async () => (await raw()) === own, { timeoutMs: 8_000 });
-    await waitFor("the readers", () => seen.fresh, { timeoutMs: 8_000 });
-    expect(await stored()).toEqual(before);
-    expect(holdsFor("forged")).toBeUndefined();
-    expect((await list(as("ann"), true)).some((found) => found.id === forged.id)).toBe(false);
-    await lift(one.id);
-    await until("glass", undefined);
   });
 });
