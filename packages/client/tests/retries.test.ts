@@ -137,3 +137,28 @@ test("x-should-retry says whether to", async () => {
   expect(error).toBeInstanceOf(SallyportError);
   expect(gateway.keys).toHaveLength(1);
 });
+
+test.each([
+  [{ retryAfterMs: 250 }, { retryable: true, retryAfterMs: 250 }],
+  [{}, { retryable: true, retryAfterMs: 1_000 }],
+  [{ reason: "PAUSED" }, { retryable: false, retryAfterMs: undefined }],
+  [
+    { retryAfterMs: 3_600_000, details: { shouldRetry: "false" } },
+    { retryable: false, retryAfterMs: 3_600_000 },
+  ],
+])("whether and when to try again is the same over both: %j", async (more, expected) => {
+  for (const way of ways) {
+    using client = createClient({
+      address: gateway.address[way],
+      verify: "off",
+      tls: { ca: gateway.ca },
+      maxRetries: 0,
+    });
+    gateway.answers = [away(more)];
+    const error = await client.chat(question).then(
+      () => expect.unreachable(),
+      (thrown) => thrown,
+    );
+    expect({ retryable: error.retryable, retryAfterMs: error.retryAfterMs }, way).toEqual(expected);
+  }
+});

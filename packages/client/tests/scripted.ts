@@ -48,8 +48,9 @@ export async function scriptedGateway(): Promise<Scripted> {
   const http = createServer({ cert: tls.cert, key: tls.key }, (request, response) => {
     request.resume().on("end", () => {
       const fail = (error: AppError) => {
-        const { code, message, reason, details } = error;
-        return { error: { message, code: reason.toLowerCase(), sallyport: { ...details, code } } };
+        const { code, message, reason, details, retryAfterMs } = error;
+        const retry = retryAfterMs === undefined ? {} : { retryAfterMs: String(retryAfterMs) };
+        return { error: { message, code: reason.toLowerCase(), sallyport: { ...details, ...retry, code } } };
       };
       if (request.url?.endsWith("/cancel")) {
         script.cancelled.push(id);

@@ -51,7 +51,7 @@ export function quotaRefusal(limit: QuotaLimit, now: Date, take: Take): QuotaErr
     return new QuotaError(
       message,
       { ...fields, "x-should-retry": "false" },
-      { reason: reasons[meter.window ?? "now"], details },
+      { reason: reasons[meter.window ?? "now"], details: { ...details, ...notAgain } },
     );
   }
   const message = `the limit of ${said} is reached; try again in ${retryAfterMs / 1_000} s`;
@@ -60,10 +60,16 @@ export function quotaRefusal(limit: QuotaLimit, now: Date, take: Take): QuotaErr
   return new QuotaError(
     message,
     { ...fields, ...retry },
-    { reason: reasons[meter.window ?? "now"], details, retryAfterMs },
+    {
+      reason: reasons[meter.window ?? "now"],
+      details: meter.window === "day" ? { ...details, ...notAgain } : details,
+      retryAfterMs,
+    },
   );
 }
 
+/** For programs, over gRPC too, which has no such header. */
+const notAgain = { shouldRetry: "false" } as const;
 const reasons = { minute: "RATE_LIMITED", day: "QUOTA_EXHAUSTED", now: "CONCURRENCY_LIMIT" } as const;
 
 function itemOf(limit: QuotaLimit, used: number, now: Date): Item {

@@ -42,6 +42,9 @@ export interface HttpError {
 export function toHttpError(thrown: unknown): HttpError {
   const error = fromFastify(thrown) ?? asAppError(thrown);
   const { field, ...details } = error.details;
+  // To the millisecond, as gRPC's RetryInfo has it; the header has whole seconds.
+  const retry: Record<string, string> =
+    error.retryAfterMs === undefined ? {} : { retryAfterMs: String(error.retryAfterMs) };
   // OpenAI's clients repeat a 409 by themselves: a held request must not be sent again.
   const status = error.code === "HELD" ? 403 : (statuses[error.reason] ?? toHttpStatus(error));
   const code = openAiCode(error);
@@ -55,7 +58,7 @@ export function toHttpError(thrown: unknown): HttpError {
         code,
         param: field ?? null,
         // Our code: HTTP's status and OpenAI's type tell fewer apart.
-        sallyport: { ...details, code: error.code },
+        sallyport: { ...details, ...retry, code: error.code },
       },
     },
   };
