@@ -25,11 +25,19 @@ sallyport_queue_depth{model="pilot"} 3
 sallyport_queue_oldest_seconds{model="pilot"} 12.5
 sallyport_outbox_rows 7
 sallyport_outbox_oldest_seconds 2
-sallyport_limits_refused_total{limit="concurrency"} 4
+sallyport_quota_checks_total{result="GRANTED"} 40
+sallyport_quota_checks_total{result="RATE_LIMITED"} 4
 sallyport_calls_in_flight 2
 sallyport_calls_limit 128
 sallyport_state_version{bucket="policy",key="active"} 5
 sallyport_state_age_seconds{bucket="policy",key="active"} 0.2`,
+    ),
+    service(
+      "governance",
+      `sallyport_held_items{stage="door1"} 4
+sallyport_held_items{stage="door2"} 1
+sallyport_held_oldest_seconds{stage="door1"} 60
+sallyport_dead_letters_total{stream="HELD",reason="X"} 2`,
     ),
     service(
       "audit",
@@ -43,13 +51,15 @@ sallyport_state_age_seconds{bucket="policy",key="active"} 9`,
     ),
   ]);
   const text = describeStatus(facts, { unknown: { switches: "not served" } }).join("\n");
+  expect(text).toContain("5 wait for a person, oldest 60 s");
+  expect(text).toContain("2 MESSAGES FAILED FOR GOOD");
   for (const part of [
     "queued 3, held 1",
     "calls in flight 2 of 128",
     "pilot: 3 waiting, oldest 12.5 s",
     "AUDIT/audit (audit): 9 pending, 2 in hand",
     "gateway: 7 waiting, oldest 2.0 s",
-    "concurrency: 4 refused",
+    "granted 40, rate_limited 4 since",
     "100 records, signed 3 s ago, 1 PRODUCERS WITH GAPS",
     "policy/active DIFFERS: gateway 5, audit 4, STALE for 9.0 s",
     "switches    not known: not served",

@@ -18,6 +18,7 @@ export function describeStatus(facts: Facts, asked: Asked): string[] {
       ),
     ],
     ["limits", limits(facts)],
+    ["reviews", reviews(facts)],
     ["log", log(facts, asked)],
     [
       "policy",
@@ -77,11 +78,20 @@ function consumers({ consumers: all }: Facts): string | string[] {
   );
 }
 
-function limits({ refusedByLimit, inFlight }: Facts): string | string[] {
-  const refused = Object.entries(refusedByLimit).filter(([, value]) => value > 0);
-  if (refused.length > 0)
-    return refused.map(([limit, value]) => `${limit}: ${value} refused since the gateway started`);
-  return inFlight ? "none has refused since the gateway started" : unknown;
+function limits({ limits: answers }: Facts): string {
+  if (!answers) return unknown;
+  const told = Object.entries(answers).map(([answer, count]) => `${answer.toLowerCase()} ${count}`);
+  return told.length > 0
+    ? `${told.join(", ")} since the gateway started`
+    : "nobody has asked since the gateway started";
+}
+
+function reviews({ reviews: waiting, deadLetters }: Facts): string[] {
+  const held =
+    waiting &&
+    `${waiting.waiting} wait for a person${waiting.waiting > 0 ? `, oldest ${waiting.oldestSeconds.toFixed(0)} s` : ""}`;
+  const dead = deadLetters ? `${deadLetters} MESSAGES FAILED FOR GOOD since governance started` : undefined;
+  return [held, dead].filter((line) => line !== undefined);
 }
 
 function log({ log: found }: Facts, asked: Asked): string[] {

@@ -13,8 +13,12 @@ export interface Facts {
   signedState: { key: string; versions: Record<string, number>; ageSeconds: number }[];
   trustBundleEnds: string | undefined;
   firstCertificate: { service: string; ends: string } | undefined;
-  /** Requests refused by each limit since the gateway started. */
-  refusedByLimit: Record<string, number>;
+  /** Calls that asked for their share of the limits since the gateway started, by the answer: GRANTED or why not. */
+  limits: Record<string, number> | undefined;
+  /** Held requests that wait for a person. */
+  reviews: { waiting: number; oldestSeconds: number } | undefined;
+  /** Messages that failed for good since governance started. */
+  deadLetters: number | undefined;
 }
 
 export function factsOf(probed: readonly Probed[]): Facts {
@@ -25,7 +29,7 @@ export function factsOf(probed: readonly Probed[]): Facts {
   return {
     ...(gateway
       ? ledgerFacts(gateway)
-      : { requests: undefined, inFlight: undefined, queues: undefined, refusedByLimit: {} }),
+      : { requests: undefined, inFlight: undefined, queues: undefined, limits: undefined }),
     consumers: known.flatMap(({ service, samples }) => consumersOf(service, samples)),
     outboxes: known.flatMap(({ service, samples }) => {
       const rows = single(samples, "sallyport_outbox_rows");
@@ -33,12 +37,13 @@ export function factsOf(probed: readonly Probed[]): Facts {
       return rows === undefined ? [] : [{ service, rows, oldestSeconds }];
     }),
     log: audit && logFacts(audit),
+    ...reviewFacts(of("governance")),
     signedState: stateFacts(known),
     ...expiries(known),
   };
 }
 
-function ledgerFacts(gateway: Samples): Pick<Facts, "requests" | "inFlight" | "queues" | "refusedByLimit"> {
+function ledgerFacts(gateway: Samples): Pick<Facts, "requests" | "inFlight" | "queues" | "limits"> {
   const named = (metric: string, label: string) => {
     const found = byLabel(gateway, metric, label);
     return Object.fromEntries(found.map(({ key, value }) => [key, value]));
@@ -53,7 +58,7 @@ function ledgerFacts(gateway: Samples): Pick<Facts, "requests" | "inFlight" | "q
     queues: ledger
       ? depths.map(({ key, value }) => ({ model: key, waiting: value, oldestSeconds: oldest[key] ?? 0 }))
       : undefined,
-    refusedByLimit: named("sallyport_limits_refused_total", "limit"),
+    limits: gateway.has("sallyport_quota_checks_total") ? named("sallyport_quota_checks_total", "result") : undefined,
   };
 }
 
@@ -64,6 +69,17 @@ function consumersOf(service: string, samples: Samples): Facts["consumers"] {
     const taken = inHand.find((one) => one.labels.stream === stream && one.labels.consumer === consumer);
     return { service, stream, consumer, pending, inHand: taken?.value ?? 0 };
   });
+}
+
+function reviewFacts(governance: Samples | undefined): Pick<Facts, "reviews" | "deadLetters"> {
+  const sum = (values: readonly { value: number }[]) => values.reduce((total, { value }) => total + value, 0);
+  const held = governance?.get("sallyport_held_items");
+  const oldest = (governance?.get("sallyport_held_oldest_seconds") ?? []).map(({ value }) => value);
+  return {
+    reviews: held && { waiting: sum(held), oldestSeconds: Math.max(0, ...oldest) },
+    // A counter that never counted is not shown.
+    deadLetters: governance && sum(governance.get("sallyport_dead_letters_total") ?? []),
+  };
 }
 
 function logFacts(audit: Samples): Facts["log"] {
