@@ -1,11 +1,12 @@
 /** What an operator sees of the running platform: traces in a collector, metrics, and lines of the logs; never content. */
 import { readFileSync } from "node:fs";
 import { Role } from "@sallyport/proto/sallyport/generation/v1/generation";
+import { ReviewDecision } from "@sallyport/proto/sallyport/governance/v1/review";
 import { type ServiceName, services } from "@sallyport/proto/subjects";
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type CollectedSpan, type Collector, startCollector } from "../kit/collector.ts";
-import { bootPlatform, grpcClients, model, type TestPlatform } from "../kit/index.ts";
+import { bootPlatform, decide, grpcClients, model, type TestPlatform } from "../kit/index.ts";
 import { scrapeAll } from "../kit/scrape.ts";
 
 const outside = services.filter((service) => service !== "inference-worker");
@@ -145,9 +146,13 @@ describe("a refusal and a hold are traces too", () => {
     expect(one(spans, "pre-moderator", "judge door1").attributes).toMatchObject({ "sallyport.decision": "deny" });
   }, 60_000);
 
-  test("what is held reaches governance in the same trace", async () => {
-    expect((await ask(`SALLYPORT-REVIEW-ME ${needle}`, "3")).status).toBe(403);
-    const spans = await trace("3", (some) => some.some(({ service }) => service === "governance"));
+  test("what is held reaches governance in the same trace, and goes on in it once a person let it in", async () => {
+    using clients = grpcClients(sallyport.platform);
+    const answer = await ask(`SALLYPORT-REVIEW-ME ${needle}`, "3");
+    expect(answer.status).toBe(403);
+    await decide(sallyport, clients, answer.headers.get("x-request-id")!, ReviewDecision.ALLOW);
+    const spans = await trace("3", (some) => some.some(({ name }) => name === "process VERDICTS"));
+    expect(new Set(spans.map(({ service }) => service)).size).toBe(6);
     const held = one(spans, "governance", "process HELD");
     expect(one(spans, "gateway", "publish HELD").spanId).toBe(held.parentSpanId);
   }, 60_000);

@@ -2,7 +2,9 @@
  * Sends spans to an OpenTelemetry collector (OTLP over HTTP, protobuf). The SDK is loaded only when this is called: without
  * a collector it costs neither memory nor time.
  */
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
+import runtime from "../../package.json" with { type: "json" };
 import type { Logger } from "../logger.ts";
 import { counter } from "./metrics.ts";
 import type { SpanRecord } from "./span-record.ts";
@@ -62,7 +64,12 @@ export async function startTracing(service: string, config: TracingConfig, log: 
       failing = result.code !== 0;
       done(result);
     });
-  const resource = resourceFromAttributes({ "service.name": service, "service.namespace": "sallyport" });
+  const resource = resourceFromAttributes({
+    "service.name": service,
+    "service.namespace": "sallyport",
+    "service.version": runtime.version,
+    "service.instance.id": randomUUID(),
+  });
   const batches = new sdkTrace.BatchSpanProcessor({
     exporter,
     maxQueueSize: maxQueued,

@@ -1,5 +1,5 @@
 /** Re-drives or ends every request that is past a deadline, silent, or never started (DESIGN promise P2). */
-import { delay } from "@sallyport/runtime";
+import { delay, withSpan } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { findOverdue, markDispatched, type RequestRow } from "../db/ledger.ts";
 import { clearCounters, findLeftovers } from "../db/quotas.ts";
@@ -67,9 +67,11 @@ export async function reconcile(context: Context, startedAt = new Date(0)): Prom
   // Side by side: their commits share transactions.
   const settled = await Promise.all(
     overdue.map((row) =>
-      settle(context, row, now, patience).then(
-        () => true,
-        (err: unknown) => log.error({ err, requestId: row.id }, "a request could not be settled, trying again"),
+      withSpan("reconcile", { parent: row.traceparent, requestId: row.id }, () =>
+        settle(context, row, now, patience).then(
+          () => true,
+          (err: unknown) => log.error({ err }, "a request could not be settled, trying again"),
+        ),
       ),
     ),
   );
