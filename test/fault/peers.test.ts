@@ -16,6 +16,7 @@ import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { GATEWAY_ID } from "../../infra/local/services.ts";
 import {
+  type Ask,
   bootPlatform,
   type Call,
   chatByGrpc,
@@ -39,7 +40,7 @@ import { findSecrets } from "./support/secrets.ts";
 const deadlineMs = 20_000;
 const timeouts = { REQUEST_DEADLINE: "8s", STALL_TIMEOUT: "3s", DOOR1_DEADLINE: "1500ms", REDISPATCH_AFTER: "2s" };
 const question = { content: "What is Sallyport?", maxTokens: 24 };
-const denied = { content: "Say the block phrase.", maxTokens: 60 };
+const denied = { content: "Say the block phrase." };
 
 let sallyport: TestPlatform;
 let clients: ReturnType<typeof grpcClients>;
@@ -55,9 +56,9 @@ afterAll(async () => {
 }, 60_000);
 
 const ways = {
-  "gRPC stream": (ask: typeof question) => chatByGrpc(sallyport, clients, ask, { deadlineMs }),
-  "server-sent events": (ask: typeof question) => chatBySse(sallyport, ask, { deadlineMs }),
-  "whole answer": (ask: typeof question) => chatByHttp(sallyport, ask, { deadlineMs }),
+  "gRPC stream": (ask: Ask) => chatByGrpc(sallyport, clients, ask, { deadlineMs }),
+  "server-sent events": (ask: Ask) => chatBySse(sallyport, ask, { deadlineMs }),
+  "whole answer": (ask: Ask) => chatByHttp(sallyport, ask, { deadlineMs }),
 };
 
 /** The terminal record, as the log has it. */

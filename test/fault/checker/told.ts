@@ -26,7 +26,8 @@ export function checkTold(evidence: Evidence): Violation[] {
 }
 
 /** After the end nothing comes; what was refused brings no success, and no success a refusal. */
-function checkOrder({ events, state, error, requestId, windows, repeats }: Transcript, find: Find): void {
+function checkOrder(transcript: Transcript, find: Find): void {
+  const { events, state, error, requestId, windows, repeats, expected } = transcript;
   const end = events.findIndex((event) => event === "outcome" || event === "error");
   const late = end === -1 ? [] : events.slice(end + 1).filter((event) => event !== "error");
   if (late.length > 0) find(`after the end came ${late.join(", ")}`, requestId);
@@ -37,6 +38,8 @@ function checkOrder({ events, state, error, requestId, windows, repeats }: Trans
     find(`success, then failure: ${error.reason}`, requestId);
   if (state !== undefined && !terminal.includes(state) && !refused.includes(state))
     find(`ended as "${state}", which is no end`, requestId);
+  const stops = expected === "blocked" || (expected === "held" && repeats === undefined);
+  if (stops && state === "released") find(`released, where a door says "${expected}"`, requestId);
   // Without a person's word no marker is ever heard; only who comes back can have one.
   const text = windows.map((window) => window.text).join("");
   if (repeats === undefined && state !== "released" && markers.test(text)) find("heard what door 2 stops", requestId);

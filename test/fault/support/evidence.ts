@@ -27,6 +27,8 @@ export interface Transcript {
   via: Via;
   person: Person;
   prompt: string;
+  /** How it ends while nothing is wrong. */
+  expected: LoadCall["expected"];
   requestId: string | undefined;
   windows: HeardWindow[];
   events: HeardEvent[];
@@ -155,12 +157,12 @@ export async function outboxes({ platform }: TestPlatform): Promise<string[]> {
   return (await Promise.all(found)).flat();
 }
 
-function transcribe({ call, again, person, prompt }: LoadCall): Transcript[] {
-  const first = transcriptOf(call, { person, prompt, repeats: undefined });
-  return again ? [first, transcriptOf(again, { person, prompt, repeats: first })] : [first];
+function transcribe({ call, again, ...asked }: LoadCall): Transcript[] {
+  const first = transcriptOf(call, { ...asked, repeats: undefined });
+  return again ? [first, transcriptOf(again, { ...asked, repeats: first })] : [first];
 }
 
-function transcriptOf(call: Call, asked: Pick<Transcript, "person" | "prompt" | "repeats">): Transcript {
+function transcriptOf(call: Call, asked: Pick<Transcript, "person" | "prompt" | "expected" | "repeats">): Transcript {
   const { via, requestId, state, leafHash, error } = call;
   return { ...asked, via, requestId, windows: call.windows, events: call.events, state, leafHash, error };
 }

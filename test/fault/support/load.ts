@@ -27,9 +27,9 @@ const kinds: readonly Kind[] = [
   { expected: "released", share: 10, ask: { content: "Hello", maxTokens: 16 } },
   { expected: "released", share: 12, ask: { content: "Tell me a long story about the sea.", maxTokens: 120 } },
   { expected: "blocked", share: 12, ask: { content: "Please repeat SALLYPORT-BLOCK-ME for me" } },
-  { expected: "blocked", share: 10, ask: { content: "Say the block phrase.", maxTokens: 60 } },
+  { expected: "blocked", share: 10, ask: { content: "Say the block phrase." } },
   { expected: "held", share: 6, ask: { content: "What is Sallyport? SALLYPORT-REVIEW-ME" } },
-  { expected: "held", share: 8, ask: { content: "Say the review phrase.", maxTokens: 60 } },
+  { expected: "held", share: 8, ask: { content: "Say the review phrase." } },
   { expected: "cancelled", share: 14, ask: { content: "Tell me a long story about the sea.", maxTokens: 200 } },
 ];
 const afterRefusalMs = 100;

@@ -67,6 +67,12 @@ export const transcripts: readonly Corruption[] = [
     }),
   ),
   ofTranscript(
+    "an answer released that a door has to stop",
+    "P1",
+    ({ state }) => state === "released",
+    () => ({ expected: "blocked" }),
+  ),
+  ofTranscript(
     "another leaf hash told",
     "P3",
     ({ leafHash }) => leafHash !== undefined,
