@@ -200,6 +200,19 @@ describe("windows", () => {
     expect((await db.query("SELECT 1 FROM quota_counters")).rowCount).toBe(0);
     expect(await tries(1)).toEqual({ granted: 1 });
   });
+
+  test("a counter that was only just made is not cleared away before it is used", async () => {
+    const { db, gateways } = replicas;
+    const clearing = new AbortController();
+    const clear = (async () => {
+      while (!clearing.signal.aborted) await clearCounters(db, 100);
+    })();
+    const people = Array.from({ length: 100 }, (_, number) => ({ ...ann, subject: `new-${number}` }));
+    const calls = people.map((identity, number) => attempt(gateways[number % 2]!, { rules, identity }));
+    expect(tally(await Promise.all(calls))).toEqual({ granted: 100 });
+    clearing.abort();
+    await clear;
+  });
 });
 
 /** A small seeded generator (mulberry32). */

@@ -7,7 +7,8 @@ ALTER TABLE requests ADD COLUMN tokens_used bigint;
 CREATE TABLE quota_counters (
   -- SHA-256 of the rule's name and whom it counts.
   key     bytea PRIMARY KEY,
-  day     timestamptz NOT NULL DEFAULT '-infinity',
+  -- From the first moment a day that is not cleared away.
+  day     timestamptz NOT NULL DEFAULT date_trunc('day', now(), 'UTC'),
   minute  timestamptz NOT NULL DEFAULT '-infinity',
   used    bigint[] NOT NULL DEFAULT '{0,0,0,0,0,0,0}' CHECK (cardinality(used) = 7)
 ) WITH (fillfactor = 50);
