@@ -3,15 +3,7 @@ import { join } from "node:path";
 import type { Platform } from "@sallyport/infra/platform";
 import { type LoadGenerator, type Server, startLoadGenerator, startModelServer, startPortkey } from "./children.ts";
 import type { Options } from "./options.ts";
-import {
-  approveBenchModel,
-  cpuOfPlatform,
-  cpuPerRequest,
-  memoryOfPlatform,
-  type PerProcess,
-  start,
-  warningsIn,
-} from "./platform.ts";
+import { approveBenchModel, cpuOfPlatform, memoryOfPlatform, type PerProcess, start, warningsIn } from "./platform.ts";
 import { type Memory, memoryOf } from "./proc.ts";
 import { type Line, runRounds } from "./rounds.ts";
 import { sallyport, targetsOf } from "./targets.ts";
@@ -33,6 +25,8 @@ export interface PlatformResult {
   readonly lines: readonly Line[];
   /** Concurrency → process → processor milliseconds a request. */
   readonly cpu: Readonly<Record<number, PerProcess<number>>>;
+  /** Share of one core that each process takes with nothing to do. */
+  readonly cpuAtRest: PerProcess<number>;
   readonly errorsLogged: number;
 }
 
@@ -48,6 +42,7 @@ export async function measurePlatform(context: BenchContext): Promise<PlatformRe
   const { platform, startMs } = await startTwice(context, modelServer, stack);
   await pause(restMs);
   const memory = { ...memoryOfPlatform(platform), runner: memoryOf(process.pid, false) };
+  const atRest = await cpuAtRest(platform);
   await approveBenchModel(platform);
   const lines: Line[] = [];
   for (const stream of [false, true]) {
@@ -67,6 +62,7 @@ export async function measurePlatform(context: BenchContext): Promise<PlatformRe
     ...(peer && { peerMemory: memoryOf(peer.pid) }),
     lines,
     cpu,
+    cpuAtRest: atRest,
     errorsLogged: warningsIn(platform).length,
   };
 }
@@ -82,7 +78,7 @@ async function startTwice({ home, options, signal, tell }: BenchContext, { url }
   return { platform: second.platform, startMs: { cold: first.tookMs, warm: second.tookMs } };
 }
 
-/** The load generator and the model server are not counted. */
+/** Less what the platform takes at rest. The load generator and the model server are not counted. */
 export async function measureCpu(
   { options, tell }: BenchContext,
   platform: Platform,
@@ -90,14 +86,28 @@ export async function measureCpu(
   concurrency: number,
 ): Promise<PerProcess<number>> {
   tell(`processor time, concurrency ${concurrency}`);
+  const rest = await cpuAtRest(platform);
   const before = cpuOfPlatform(platform);
-  const { latencies } = await generator.measure({
+  const { latencies, tookMs } = await generator.measure({
     target: sallyport(platform),
     concurrency,
     forMs: 2 * options.roundMs,
     stream: false,
   });
-  return cpuPerRequest(before, cpuOfPlatform(platform), latencies.length);
+  const after = cpuOfPlatform(platform);
+  return Object.fromEntries(
+    Object.entries(after).map(([name, ms]) => [name, (ms - before[name]! - rest[name]! * tookMs) / latencies.length]),
+  );
+}
+
+/** Share of one core that each process takes with nothing to do. */
+async function cpuAtRest(platform: Platform): Promise<PerProcess<number>> {
+  const [before, since] = [cpuOfPlatform(platform), performance.now()];
+  await pause(restMs);
+  const tookMs = performance.now() - since;
+  return Object.fromEntries(
+    Object.entries(cpuOfPlatform(platform)).map(([name, ms]) => [name, (ms - before[name]!) / tookMs]),
+  );
 }
 
 function pause(ms: number): Promise<void> {

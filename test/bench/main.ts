@@ -3,7 +3,7 @@
  * start, and whether a full ledger and log make it slower. Starts what it needs on loopback, stops it, leaves nothing.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { measureGrowth } from "./growth.ts";
 import { measurePlatform } from "./latency.ts";
@@ -19,7 +19,9 @@ async function main(args: string[]): Promise<number> {
   }
   const machine = describeMachine();
   const tell = (line: string) => console.error(`[${new Date().toISOString().slice(11, 19)}] ${line}`);
-  const report: Report = { at: new Date().toISOString(), machine, options, ...(await measureIn(options, tell)) };
+  const at = new Date().toISOString();
+  const measured = await measureIn(options, tell);
+  const report: Report = { at, machine, loadAfter: loadavg()[1]!, options, ...measured };
   if (options.json) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
   printReport(report);
   return 0;

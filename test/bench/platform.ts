@@ -68,15 +68,6 @@ export function cpuOfPlatform(platform: Platform): PerProcess<number> {
   return Object.fromEntries(processesOf(platform).map(([name, pid]) => [name, cpuMsOf(pid)]));
 }
 
-/** Processor milliseconds of each process for one of `requests`. */
-export function cpuPerRequest(
-  before: PerProcess<number>,
-  after: PerProcess<number>,
-  requests: number,
-): PerProcess<number> {
-  return Object.fromEntries(Object.entries(after).map(([name, ms]) => [name, (ms - before[name]!) / requests]));
-}
-
 export function warningsIn({ home }: Platform): string[] {
   return services.flatMap((service) => {
     const lines = readFileSync(join(home.logsDir, `${service}.jsonl`), "utf8").split("\n");

@@ -8,6 +8,8 @@ import type { Line } from "./rounds.ts";
 export interface Report extends Partial<PlatformResult> {
   readonly at: string;
   readonly machine: Machine;
+  /** Load average of the last five minutes at the end. */
+  readonly loadAfter: number;
   readonly options: Options;
   readonly growth: readonly GrowthPoint[];
 }
@@ -18,14 +20,16 @@ export function printReport(report: Report): void {
     `\n${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.kernel}, Node ${machine.node}`,
   );
   console.log(
-    `load before: ${machine.loadBefore.toFixed(2)}; answers of ${options.tokens} tokens, ${options.delayMs} ms apart`,
+    `load before ${machine.loadBefore.toFixed(1)}, after ${report.loadAfter.toFixed(1)}; answers of ${options.tokens} tokens, ${options.delayMs} ms apart`,
   );
   if (report.lines) printLines(report.lines);
   if (report.cpu) printCpu(report.cpu);
   if (report.memory) printMemory(report);
   if (report.startMs) {
     const { cold, warm } = report.startMs;
-    console.log(`\nStart: first ${seconds(cold)} s, warm ${seconds(warm)} s. Errors logged: ${report.errorsLogged}`);
+    const rest = Object.values(report.cpuAtRest ?? {}).reduce((sum, share) => sum + share, 0);
+    console.log(`\nAt rest the platform takes ${(100 * rest).toFixed(0)}% of a core.`);
+    console.log(`Start: first ${seconds(cold)} s, warm ${seconds(warm)} s. Errors logged: ${report.errorsLogged}`);
   }
   if (report.growth.length > 0) printGrowth(report.growth);
 }
@@ -51,7 +55,7 @@ function printLines(lines: readonly Line[]): void {
 }
 
 function printCpu(cpu: NonNullable<Report["cpu"]>): void {
-  console.log("\nProcessor time a request, in ms");
+  console.log("\nProcessor time a request, less that at rest, in ms");
   const columns = Object.keys(cpu);
   const names = Object.keys(cpu[Number(columns[0])] ?? {});
   const value = (column: string, name: string) => cpu[Number(column)]![name]!;
