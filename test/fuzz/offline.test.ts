@@ -14,11 +14,13 @@ import {
 import { encodeReceipt } from "@sallyport/cli";
 import { leafHash, openCheckpoint, parseProof, TlogError, verifierKeyOf, verifyProof } from "@sallyport/tlog";
 import fc, { type Arbitrary } from "fast-check";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { makeHome, origin, proofOf, record, sallyport, signer } from "../../packages/cli/tests/kit.ts";
 import { makeTicket } from "../../packages/cli/tests/ticket.ts";
-import { campaign } from "./support/campaign.ts";
+import { campaign, rounds } from "./support/campaign.ts";
 import { anyText, bent, damaged, oddJson } from "./support/text.ts";
+
+vi.setConfig({ testTimeout: 60_000 * rounds });
 
 const ticket = makeTicket();
 const root = createPublicKey(ticket.root);

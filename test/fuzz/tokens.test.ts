@@ -4,9 +4,11 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { AppError, createTokenVerifier, systemClock, type TokenVerifier } from "@sallyport/runtime";
 import fc, { type Arbitrary } from "fast-check";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { campaign } from "./support/campaign.ts";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { campaign, rounds } from "./support/campaign.ts";
 import { anyText, bent, damaged } from "./support/text.ts";
+
+vi.setConfig({ testTimeout: 60_000 * rounds });
 
 const ours = generateKeyPairSync("ec", { namedCurve: "P-256" });
 const theirs = generateKeyPairSync("ec", { namedCurve: "P-256" });

@@ -6,6 +6,7 @@ import { campaign } from "../support/campaign.ts";
 import { type Place, type Speech, speak } from "../support/sockets.ts";
 
 const routes = ["/v1/chat/completions", "/v1/moderations", "/v1/models", "/v1/requests/1", "/v1/requests/1/cancel"];
+const tiles = ["/checkpoint", "/tile/0/000", "/tile/entries/000", "/tile/0/x001/067.p/5", "/tile/63/999", "/tile/0/-1"];
 const methods = [
   "GET",
   "POST",
@@ -116,7 +117,7 @@ const body: Arbitrary<string> = fc.oneof(
   fc.uint8Array({ maxLength: 100 }).map((bytes) => Buffer.from(bytes).toString("latin1")),
 );
 
-function requests(token: string): Arbitrary<Speech> {
+function requests(token: string, routes: readonly string[]): Arbitrary<Speech> {
   const right = ["connection: close", "content-type: application/json", `authorization: Bearer ${token}`];
   const whole = fc
     .record({
@@ -164,25 +165,42 @@ function split(bytes: Buffer, cuts: readonly number[]): Buffer[] {
   return places.slice(1).map((to, i) => bytes.subarray(places[i], to));
 }
 
-const allowed = new Set([100, 200, 400, 401, 403, 404, 405, 408, 413, 414, 417, 429, 431]);
-
-export async function fuzzHttp(sallyport: TestPlatform, cases: number): Promise<void> {
-  const { hostname, port } = new URL(sallyport.platform.endpoints.gatewayHttp);
-  const place = { host: hostname, port: Number(port) };
-  await campaign("HTTP", requests(sallyport.token("user")), { cases, atOnce: 24 }, (speech) =>
-    outcomeOf(place, speech),
+/** The client API, and (a fifth as often) the log's tiles, which have texts of their own. */
+export async function fuzzHttp({ platform, token }: TestPlatform, cases: number): Promise<void> {
+  const gateway = requests(token("user"), routes);
+  await campaign("HTTP", gateway, { cases, atOnce: 24 }, async (speech) => {
+    const { heads, heard } = await answersTo(placeOf(platform.endpoints.gatewayHttp), speech);
+    expectOurShape(heads, heard, speech);
+    return outcomeOf(heads);
+  });
+  const audit = requests(token("auditor"), tiles);
+  await campaign("HTTP of the log", audit, { cases: Math.ceil(cases / 5), atOnce: 24 }, async (speech) =>
+    outcomeOf((await answersTo(placeOf(platform.endpoints.auditHttp), speech)).heads),
   );
 }
 
-/** Every answer's status is one of a caller's faults, and every refusal has our shape. */
-async function outcomeOf(place: Place, speech: Speech): Promise<string> {
+function placeOf(url: string): Place {
+  const { hostname, port } = new URL(url);
+  return { host: hostname, port: Number(port) };
+}
+
+const allowed = new Set([100, 200, 400, 401, 403, 404, 405, 408, 413, 414, 417, 429, 431]);
+
+/** Every answer's status is success or a caller's fault. */
+async function answersTo(place: Place, speech: Speech): Promise<{ heads: number[]; heard: string }> {
   const heard = await speak(place, speech);
   const heads = [...heard.matchAll(/HTTP\/1\.1 (\d{3}) [^\r]*\r\n/g)].map(([, status]) => Number(status));
   for (const status of heads) expect(allowed).toContain(status);
+  return { heads, heard };
+}
+
+function expectOurShape(heads: readonly number[], heard: string, { pieces, ending }: Speech): void {
   const bodies = heard.match(/\{"error":\{"message":"/g)?.length ?? 0;
-  const text = Buffer.concat(speech.pieces).toString("latin1");
+  const said = Buffer.concat(pieces).toString("latin1");
   // A HEAD has no body; what broke off may not have had the time.
-  if (speech.ending === "end" && !text.startsWith("HEAD"))
-    expect(bodies).toBe(heads.filter((status) => status >= 400).length);
+  if (ending === "end" && !said.startsWith("HEAD")) expect(bodies).toBe(heads.filter((status) => status >= 400).length);
+}
+
+function outcomeOf(heads: readonly number[]): string {
   return heads.length === 0 ? "no answer" : `${heads[0]}${heads.length > 1 ? "+" : ""}`;
 }
