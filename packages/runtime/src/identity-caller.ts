@@ -1,6 +1,6 @@
 /** Who calls the client API, whichever credential it shows (docs/design/contracts.md, Callers' identities). */
 import { isApiToken } from "./api-token.ts";
-import type { CredentialRef, WatchedCredentials } from "./credentials.ts";
+import type { Believed, CredentialRef, WatchedCredentials } from "./credentials.ts";
 import { AppError } from "./errors.ts";
 import type { CallerIdentity, TokenVerifier } from "./identity.ts";
 import type { ClientCertificate } from "./identity-certificate.ts";
@@ -22,20 +22,27 @@ export interface CallerVerifier {
   verify(presented: Presented): Promise<Caller>;
 }
 
+/**
+ * `grantable`: groups that an API token or a certificate may carry now. Those that policy has taken back since the credential
+ * was made are left out.
+ */
 export function createCallerVerifier(
   tokens: TokenVerifier,
   credentials: Pick<WatchedCredentials, "token" | "certificate">,
+  grantable: () => readonly string[],
 ): CallerVerifier {
+  const carried = ({ identity, ref }: Believed): Caller => {
+    const may = grantable();
+    return { ...identity, groups: identity.groups.filter((group) => may.includes(group)), credentialRef: ref };
+  };
   return {
     async verify({ bearer, certificate }) {
       if (bearer) {
         if (!isApiToken(bearer)) return tokens.verify(bearer, certificate);
-        const { identity, ref } = credentials.token(bearer);
-        return { ...identity, credentialRef: ref };
+        return carried(credentials.token(bearer));
       }
       if (!certificate) throw missing();
-      const { identity, ref } = credentials.certificate(certificate);
-      return { ...identity, credentialRef: ref };
+      return carried(credentials.certificate(certificate));
     },
   };
 }

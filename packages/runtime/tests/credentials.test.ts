@@ -136,10 +136,15 @@ test("the bearer names the caller where a certificate comes too, and nothing at 
   const token = createApiToken(systemIds);
   await put(shardOf(token.id), { tokens: [entry(token)] });
   await waitFor("the shard", () => reasonOf(() => credentials.token(token.token)) === "accepted");
-  const callers = createCallerVerifier(createTokenVerifier([], { now: () => now }), credentials);
+  let grantable = ["others", "sallyport-users"];
+  const callers = createCallerVerifier(createTokenVerifier([], { now: () => now }), credentials, () => grantable);
   const certificate = { fingerprint: "ab".repeat(32), spiffeId: "x", subjectDn: undefined, validTo: new Date(8e15) };
   const caller = await callers.verify({ bearer: token.token, certificate });
-  expect(caller).toMatchObject({ subject: "ann", credentialRef: `token/${token.id}` });
+  const groups = ["sallyport-users"];
+  expect(caller).toMatchObject({ subject: "ann", credentialRef: `token/${token.id}`, groups });
+  // Policy has taken the group back since the token was made.
+  grantable = ["others"];
+  expect(await callers.verify({ bearer: token.token })).toMatchObject({ subject: "ann", groups: [] });
   await expect(callers.verify({ bearer: undefined, certificate })).rejects.toMatchObject({
     reason: "CERTIFICATE_UNBOUND",
   });

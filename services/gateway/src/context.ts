@@ -144,7 +144,11 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
       approvedModel,
     },
     confirmer: createConfirmer(bus),
-    callers: createCallerVerifier(createTokenVerifier(config.issuers, clock), credentials),
+    callers: createCallerVerifier(
+      createTokenVerifier(config.issuers, clock),
+      credentials,
+      () => policy.get().settings.credentials.grantable,
+    ),
     clientCa: config.tlsClientCaFile === undefined ? undefined : loadCa(config.tlsClientCaFile, log),
     door1: createClient(PreModerationService, {
       tls,

@@ -28,7 +28,7 @@ const tls = await (await createTestPki()).issue("gateway");
 const context = {
   tls,
   config: { httpTls: false },
-  callers: createCallerVerifier(createTokenVerifier([], systemClock), {} as WatchedCredentials),
+  callers: createCallerVerifier(createTokenVerifier([], systemClock), {} as WatchedCredentials, () => []),
   log: createLogger("gateway", "error"),
 } as unknown as Context;
 
