@@ -13,8 +13,10 @@ import {
   type ChatServer,
   chatByGrpc,
   chatBySse,
+  connectAs,
   freeze,
   grpcClients,
+  Intruder,
   readRequests,
   serveSlowModel,
   slowModel,
@@ -134,7 +136,7 @@ describe("with streams in flight", () => {
       await resume(id);
       await waitFor("an answer again", async () => (await reasonOfNext()) === undefined);
     }
-  });
+  }, 180_000);
 
   test("one person alone does not resume, and an expired pause needs nobody", async () => {
     const { id } = await pause(3n);
@@ -167,7 +169,7 @@ describe("with streams in flight", () => {
       await resume(id);
       await waitFor("an answer again", async () => (await reasonOfNext()) === undefined);
     }
-  });
+  }, 180_000);
 
   test.each(["frozen", "killed"])(
     "a bus that is %s ends all of them and refuses the next call within 5 s",
@@ -195,6 +197,7 @@ describe("with streams in flight", () => {
         { timeoutMs: 70_000 },
       );
     },
+    150_000,
   );
 });
 
@@ -214,6 +217,26 @@ test("a banned identity is refused by name, everybody else is answered", async (
   await resume(ban!.id);
   await waitFor("an answer again", async () => (await reasonOfNext()) === undefined);
 });
+
+test("an intruder with governance's bus credentials, but not its key, lifts nothing with a value of yesterday", async () => {
+  await using reader = await connectAs(sallyport.platform, "governance");
+  await using intruder = await Intruder.as("governance", sallyport.platform);
+  const active = "$KV.switches.active";
+  const yesterday = (await reader.ask(`$JS.API.DIRECT.GET.KV_switches.${active}`)) as object;
+  const { id } = await pause();
+  await firstRefusal("PAUSED");
+  const seen = new Set<string>();
+  const until = performance.now() + 2_500;
+  while (performance.now() < until) {
+    await intruder.putBytes(active, JSON.stringify(yesterday));
+    seen.add((await reasonOfNext()) ?? "answered");
+  }
+  // Refused as paused, or because nobody knows any more: never answered.
+  expect([...seen].filter((reason) => reason !== "PAUSED" && reason !== "STATE_STALE")).toEqual([]);
+  await waitFor("governance's value again", async () => (await reasonOfNext()) === "PAUSED", { timeoutMs: 15_000 });
+  await resume(id);
+  await waitFor("an answer again", async () => (await reasonOfNext()) === undefined, { timeoutMs: 15_000 });
+}, 60_000);
 
 async function whoAmI() {
   const { iss, sub, tenant } = JSON.parse(
