@@ -35,8 +35,11 @@ let sallyport: TestPlatform;
 let clients: ReturnType<typeof grpcClients>;
 /** Between the watermarker and the bus. */
 let watermarkerBus: TcpProxy;
-/** What the denied stream releases before its marker, when all is well. */
-let beforeMarker: string;
+/**
+ * The most that a denied stream released before its marker: how much it is depends on how the text was cut into windows,
+ * and what a slow bus kept waiting goes out as one.
+ */
+let beforeMarker = "";
 const total = { faults: 0, calls: 0, heard: 0, leaked: 0, answered: 0, refused: 0 };
 
 beforeAll(async () => {
@@ -49,7 +52,6 @@ beforeAll(async () => {
     },
   });
   clients = grpcClients(sallyport.platform);
-  beforeMarker = (await byGrpc(denied).done).text;
 }, 180_000);
 afterAll(async () => {
   console.info("P1:", JSON.stringify(total));
@@ -67,8 +69,17 @@ async function control(): Promise<void> {
   expect(allowed).toMatchObject({ state: "released", error: undefined });
   expect(allowed.text.length).toBeGreaterThan(10);
   expect(stopped.error).toMatchObject({ reason: "TEST_BLOCK" });
-  expect(stopped.text).toBe(beforeMarker);
+  expect(stopped.text.length).toBeGreaterThan(0);
+  expectBeforeMarker(stopped);
   await everythingCovered([allowed, stopped]);
+}
+
+/** Whatever was said of the denied answer is the same text, up to the marker at most. */
+function expectBeforeMarker({ text }: Call): void {
+  const [shorter, longer] = text.length < beforeMarker.length ? [text, beforeMarker] : [beforeMarker, text];
+  expect(longer.startsWith(shorter), `"${shorter}" begins "${longer}"`).toBe(true);
+  expect(longer).not.toContain("SALLYPORT-BLOCK");
+  beforeMarker = longer;
 }
 
 async function everythingCovered(calls: readonly Call[]): Promise<void> {
@@ -134,8 +145,7 @@ async function failWhileStreaming(part: string, begin: () => Promise<() => Fault
 
   for (const call of calls) expectAnswered(call, part);
   for (const call of calls) expect(call.text).not.toContain("SALLYPORT-BLOCK");
-  // Whatever was said of the denied answer is what door 2 lets through before the marker, and nothing after it.
-  expect(beforeMarker.startsWith(stopped.text)).toBe(true);
+  expectBeforeMarker(stopped);
   await everythingCovered(calls);
   if (offPath.includes(part))
     for (const { state, error } of [...stories, asking])
