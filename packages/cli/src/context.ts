@@ -3,7 +3,14 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { DescService } from "@bufbuild/protobuf";
-import { AppError, type CallOptions, type Client, createClient, parseAddress } from "@sallyport/runtime/client";
+import {
+  AppError,
+  type CallOptions,
+  type Client,
+  createClient,
+  formatAddress,
+  parseAddress,
+} from "@sallyport/runtime/client";
 import { type ExitCode, UsageError } from "./exit-codes.ts";
 import { type Io, plain } from "./io.ts";
 
@@ -100,6 +107,8 @@ export class Context {
     const client = createClient(service, { address, tls: { ca }, serverName: server });
     try {
       return await use(client);
+    } catch (error) {
+      throw unreached(error) ? nobodyAt(`${server} at ${formatAddress(address)}`, error) : error;
     } finally {
       client.close();
     }
@@ -119,6 +128,18 @@ export class Context {
     }
     return { deadlineMs: timeoutSeconds * 1_000, signal: this.io.signal, bearer };
   }
+}
+
+/** Nobody answered: what a service says itself has a reason of its own. */
+function unreached(error: unknown): boolean {
+  return error instanceof AppError && error.code === "UNAVAILABLE" && error.reason === "UNAVAILABLE";
+}
+
+/** The runtime does not say where (an error may be passed on to a caller); here the caller has the address itself. */
+function nobodyAt(where: string, cause: unknown): AppError {
+  return new AppError("UNAVAILABLE", `${where} cannot be reached; is the platform running? See sallyport status`, {
+    cause,
+  });
 }
 
 /** Throws UsageError, which names the file. */

@@ -208,7 +208,10 @@ test("audit get, prove and tail ask as the auditor; a proof of another record is
 });
 
 test("a server with another service's certificate gets no token", async () => {
-  expect((await sallyport(home, "model", "list")).exitCode).toBe(6);
+  const { exitCode, err } = await sallyport(home, "model", "list");
+  expect(exitCode).toBe(6);
+  // It says where nobody answered: the caller has the address from its own home.
+  expect(err).toMatch(/governance at 127\.0\.0\.1:\d+ cannot be reached/);
 });
 
 test("status shows who is not ready and why, and is exit code 6", async () => {
