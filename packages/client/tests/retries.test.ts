@@ -9,7 +9,7 @@ beforeAll(async () => {
   gateway = await scriptedGateway();
 });
 afterAll(() => gateway?.[Symbol.asyncDispose]());
-beforeEach(() => Object.assign(gateway, { answers: [], keys: [], cancelled: [] }));
+beforeEach(() => Object.assign(gateway, { answers: [], keys: [], cancelled: [], callers: [] }));
 
 const question = { model: "m", messages: [{ role: "user" as const, content: "hello" }] };
 const away = (more: { retryAfterMs?: number; details?: Record<string, string>; reason?: string } = {}) => ({
@@ -117,6 +117,18 @@ describe.each(ways)("over %s", (way) => {
     gateway.answers = [{ texts: ["fine"] }];
     expect(await failed(client.chat(question))).toMatchObject({ code: "UNAVAILABLE" });
     expect(gateway.keys).toEqual([]);
+  });
+
+  test("a token is asked for before every try, also by a function; a client certificate needs none", async () => {
+    let asked = 0;
+    using byToken = connect({ token: async () => `token-${++asked}\n` });
+    gateway.answers = [away(), { texts: ["fine"] }];
+    await byToken.chat(question);
+    expect(gateway.callers).toEqual(["token-1", "token-2"]);
+    gateway.callers = [];
+    using byCertificate = connect({ token: undefined, tls: { ca: gateway.ca, ...gateway.clientCertificate } });
+    await byCertificate.chat(question);
+    expect(gateway.callers).toEqual(["CN=batch-job"]);
   });
 
   test("a server is known by its id, where one is given", async () => {

@@ -1,6 +1,8 @@
 /** A gateway that does what a test says, over gRPC and over HTTP alike; nothing it sends is signed. */
+import { X509Certificate } from "node:crypto";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
   GenerationService,
@@ -31,21 +33,26 @@ export interface Scripted extends AsyncDisposable {
   /** Idempotency keys of the chats, in order. */
   keys: string[];
   cancelled: string[];
+  /** Who called each chat: the token, or the subject of the client certificate. */
+  callers: string[];
+  /** By the gateway's authority. */
+  readonly clientCertificate: { cert: Buffer; key: Buffer };
 }
 
 const id = "01234567-89ab-7cde-8f01-23456789abcd";
 
 export async function scriptedGateway(): Promise<Scripted> {
   const pki = await createTestPki();
-  const script: Pick<Scripted, "answers" | "keys" | "cancelled"> = { answers: [], keys: [], cancelled: [] };
+  const script: Script = { answers: [], keys: [], cancelled: [], callers: [] };
   const tls = await pki.issue("gateway");
   const next = () => (script.answers.length > 1 ? script.answers.shift()! : script.answers[0]!);
   const grpc = await serve([{ service: GenerationService, handlers: handlers(script, next) }], {
     address: { host: "127.0.0.1", port: 0 },
     tls,
+    clientCa: tls,
     log: createLogger("gateway", "error"),
   });
-  const http = createServer({ cert: tls.cert, key: tls.key }, (request, response) => {
+  const http = createServer({ ...tls, requestCert: true, rejectUnauthorized: false }, (request, response) => {
     request.resume().on("end", () => {
       const fail = (error: AppError) => {
         const { code, message, reason, details, retryAfterMs } = error;
@@ -57,6 +64,8 @@ export async function scriptedGateway(): Promise<Scripted> {
         return response.end(JSON.stringify({ outcome: { requestId: id, state: "REQUEST_STATE_CANCELLED" } }));
       }
       script.keys.push(String(request.headers["idempotency-key"] ?? ""));
+      const shown = (request.socket as TLSSocket).getPeerX509Certificate();
+      script.callers.push(request.headers.authorization?.replace("Bearer ", "") ?? String(shown?.subject));
       const { texts = [], error, headers, hangs } = next();
       if (error && texts.length === 0) {
         response.writeHead(toHttpStatus(error), { "content-type": "application/json", ...headers });
@@ -75,6 +84,7 @@ export async function scriptedGateway(): Promise<Scripted> {
   const { port } = http.address() as AddressInfo;
   return Object.assign(script, {
     ca: pki.ca,
+    clientCertificate: await pki.issue("batch-job"),
     address: { grpc: `127.0.0.1:${grpc.address.port}`, http: `https://127.0.0.1:${port}/v1` },
     async [Symbol.asyncDispose]() {
       http.closeAllConnections();
@@ -84,18 +94,18 @@ export async function scriptedGateway(): Promise<Scripted> {
   });
 }
 
-function handlers(
-  script: Pick<Scripted, "keys" | "cancelled">,
-  next: () => Answer,
-): Handlers<typeof GenerationService> {
+type Script = Pick<Scripted, "answers" | "keys" | "cancelled" | "callers">;
+
+function handlers(script: Script, next: () => Answer): Handlers<typeof GenerationService> {
   const unused = async () => {
     const { error } = next();
     if (error) throw error;
     return {};
   };
   return {
-    chat: async function* ({ idempotencyKey }, { signal }) {
+    chat: async function* ({ idempotencyKey }, { signal, bearer, certificate }) {
       script.keys.push(idempotencyKey);
+      script.callers.push(bearer ?? String(certificate && new X509Certificate(certificate).subject));
       const { texts = [], error, hangs } = next();
       if (error && texts.length === 0) throw error;
       yield { event: { case: "accepted", value: { requestId: id } } };
