@@ -92,6 +92,9 @@ describe("an API token", () => {
     const call = await listening(clients.generation, { bearer: secret });
     const row = await readRequest(sallyport.platform, call.requestId!);
     expect(row).toMatchObject({ tenant: "demo", subject: "user" });
+    const shown = clientCertificateFiles(sallyport.platform.home);
+    expect(await overHttps(shown), "a certificate that is bound to nobody").toBe(401);
+    expect(await overHttps(shown, secret), "the bearer names the caller").toBe(200);
     expect(await reasonOf(clients.models.listModels({}, as(secret)))).toMatch(/^TOKEN_/);
     expect(await reasonOf(clients.credentials.listTokens({}, as(secret)))).toMatch(/^TOKEN_/);
     const began = performance.now();
@@ -170,16 +173,20 @@ test("each of two issuers speaks for its own tenants alone", async () => {
   expect(await listed({ bearer: await mint(sallyport, { claims: { tenant: "partner" } }) })).toBe("TOKEN_TENANT");
 });
 
-/** Status of GET /v1/models with this certificate alone. */
-function overHttps({ cert, key }: { cert: string; key: string }): Promise<number> {
+/** Status of GET /v1/models with this certificate. */
+function overHttps({ cert, key }: { cert: string; key: string }, bearer?: string): Promise<number> {
   const { ca, gatewayHttp } = sallyport.platform.endpoints;
   const { port } = new URL(gatewayHttp);
   const tls = { ca: readFileSync(ca), cert: readFileSync(cert), key: readFileSync(key) };
   return new Promise((resolve, reject) => {
-    const asked = request({ host: "127.0.0.1", port, path: "/v1/models", agent: false, ...tls }, (response) => {
-      response.resume();
-      resolve(response.statusCode!);
-    });
+    const headers = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
+    const asked = request(
+      { host: "127.0.0.1", port, path: "/v1/models", agent: false, headers, ...tls },
+      (response) => {
+        response.resume();
+        resolve(response.statusCode!);
+      },
+    );
     asked.on("error", reject);
     asked.end();
   });

@@ -7,7 +7,7 @@ import type { Context } from "../context.ts";
 import { findSwitchedOff, listCredentialRefs } from "../db/switched.ts";
 import { endingAtWork, errorFor, unbelieved } from "./switched-off.ts";
 
-const cutEveryMs = 200;
+const lookEveryMs = 200;
 const roundEveryMs = 1_000;
 const batch = 200;
 
@@ -24,7 +24,10 @@ export function startSwitchEnforcer(context: Context): AsyncDisposable {
     changed.resolve();
   };
   const stops = [switches.onChange(onChange), credentials.onChange(onChange)];
-  const timer = setInterval(cut, cutEveryMs);
+  // What changes is told; that nobody knows any more is not.
+  const timer = setInterval(() => {
+    if (!switches.fresh || !credentials.fresh) cut();
+  }, lookEveryMs);
   const rounds = (async () => {
     while (!stop.signal.aborted) {
       changed = Promise.withResolvers<void>();
