@@ -37,7 +37,8 @@ export async function measureGrowth(context: BenchContext): Promise<GrowthPoint[
   const modelServer = stack.use(await startModelServer(options.tokens, options.delayMs));
   const generator = stack.use(await startLoadGenerator());
   tell("growth: starting a platform of its own");
-  const { platform } = await start(join(home, "growth"), options.portBase + 500, modelServer.url, signal);
+  const where = { home: join(home, "growth"), portBase: options.portBase + 500, modelServer: modelServer.url };
+  const { platform } = await start(where, signal);
   stack.defer(() => platform.stop());
   await approveBenchModel(platform);
   const points: GrowthPoint[] = [];

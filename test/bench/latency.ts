@@ -68,7 +68,8 @@ export async function measurePlatform(context: BenchContext): Promise<PlatformRe
 }
 
 async function startTwice({ home, options, signal, tell }: BenchContext, { url }: Server, stack: AsyncDisposableStack) {
-  const begin = () => start(join(home, "platform"), options.portBase, url, signal);
+  const where = { home: join(home, "platform"), portBase: options.portBase, modelServer: url };
+  const begin = () => start(where, signal);
   tell("starting the platform for the first time");
   const first = await begin();
   await first.platform.stop();

@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { measureGrowth } from "./growth.ts";
+import { measureHops } from "./hops.ts";
 import { measurePlatform } from "./latency.ts";
 import { type Options, readOptions, usage } from "./options.ts";
 import { describeMachine } from "./proc.ts";
@@ -35,7 +36,12 @@ async function measureIn(options: Options, tell: (line: string) => void) {
     const context = { options, home, signal: stop.signal, tell };
     const platform = options.parts.has("latency") ? await measurePlatform(context) : {};
     const growth = options.parts.has("growth") ? await measureGrowth(context) : [];
-    return { ...platform, growth };
+    const hops = options.parts.has("hops") ? await measureHops(context) : [];
+    return { ...platform, growth, hops };
+  } catch (error) {
+    // Told now: what is still ending may fail over its missing home.
+    tell(`failed: ${error instanceof Error ? error.message : error}`);
+    throw error;
   } finally {
     rmSync(home, { recursive: true, force: true });
   }

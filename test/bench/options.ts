@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 
 export interface Options {
-  /** What to measure: `latency` (with memory and start) and `growth`. */
+  /** What to measure: `latency` (with memory and start), `hops` and `growth`. */
   readonly parts: ReadonlySet<string>;
   readonly concurrencies: readonly number[];
   readonly rounds: number;
@@ -19,7 +19,7 @@ export interface Options {
 export const usage = `usage: npm run bench [-- OPTIONS]
   --json FILE         the results for machines, too
   --quick             fewer and shorter rounds, growth to 10,000: about 2 minutes instead of 10
-  --only PART         latency or growth
+  --only PART         latency, hops or growth
   --concurrency LIST  callers at once (1,16,64)
   --rounds N          of each target, in turn (5)
   --seconds N         of each round (3)
@@ -52,7 +52,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
   }
 }
 
-const parts = ["latency", "growth"];
+const parts = ["latency", "hops", "growth"];
 const known = {
   json: { type: "string" },
   quick: { type: "boolean" },

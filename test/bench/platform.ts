@@ -1,7 +1,7 @@
 /** The platform under measurement: as `npm start` has it, plus a model server behind engine `remote`. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Platform, startPlatform } from "@sallyport/infra/platform";
+import { type Platform, type PlatformOptions, startPlatform } from "@sallyport/infra/platform";
 import { services } from "@sallyport/proto/subjects";
 import { waitFor } from "@sallyport/runtime/testing";
 import { grpcClients } from "../kit/clients.ts";
@@ -15,14 +15,16 @@ export interface Started {
   readonly tookMs: number;
 }
 
-export async function start(
-  home: string,
-  portBase: number,
-  modelServer: string,
-  signal: AbortSignal,
-): Promise<Started> {
+export interface Where extends Pick<PlatformOptions, "extraEnv"> {
+  readonly home: string;
+  readonly portBase: number;
+  /** Base URL, behind engine `remote`. */
+  readonly modelServer: string;
+}
+
+export async function start({ modelServer, ...where }: Where, signal: AbortSignal): Promise<Started> {
   const startedAt = performance.now();
-  const platform = await startPlatform({ home, portBase, remoteEndpoints: { bench: modelServer }, signal });
+  const platform = await startPlatform({ ...where, remoteEndpoints: { bench: modelServer }, signal });
   return { platform, tookMs: performance.now() - startedAt };
 }
 

@@ -1,5 +1,6 @@
 /** The results as tables for people. The JSON has them whole. */
 import type { GrowthPoint } from "./growth.ts";
+import type { Hop } from "./hops.ts";
 import type { PlatformResult } from "./latency.ts";
 import type { Options } from "./options.ts";
 import type { Machine, Memory } from "./proc.ts";
@@ -12,6 +13,7 @@ export interface Report extends Partial<PlatformResult> {
   readonly loadAfter: number;
   readonly options: Options;
   readonly growth: readonly GrowthPoint[];
+  readonly hops: readonly Hop[];
 }
 
 export function printReport(report: Report): void {
@@ -31,6 +33,7 @@ export function printReport(report: Report): void {
     console.log(`\nAt rest the platform takes ${(100 * rest).toFixed(0)}% of a core.`);
     console.log(`Start: first ${seconds(cold)} s, warm ${seconds(warm)} s. Errors logged: ${report.errorsLogged}`);
   }
+  if (report.hops.length > 0) printHops(report.hops);
   if (report.growth.length > 0) printGrowth(report.growth);
 }
 
@@ -83,6 +86,12 @@ function printMemory({ memory = {}, memoryAfterLoad = {}, peerMemory }: Report):
     });
   const peer = peerMemory ? [row("(portkey)", undefined, peerMemory)] : [];
   table(["process", "PSS", "RSS", "PSS after"], [...rows, row("sum", total(memory), total(memoryAfterLoad)), ...peer]);
+}
+
+function printHops(hops: readonly Hop[]): void {
+  console.log("\nHops of a request, one caller, in ms: medians of the platform's own spans, which are being exported");
+  const rows = hops.map(({ service, name, beginsMs, tookMs }) => [ms(beginsMs), ms(tookMs), service, name]);
+  table(["begins", "took", "service", "span"], rows);
 }
 
 function printGrowth(points: readonly GrowthPoint[]): void {
