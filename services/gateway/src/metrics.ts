@@ -3,10 +3,6 @@ import { cached, counter, type Db, histogram, observe, observeValue, requestBuck
 import type { InFlight } from "./core/in-flight.ts";
 import type { RequestRow } from "./db/ledger.ts";
 
-const tickets = counter("sallyport_tickets_total", "Tickets looked at, by whether they held and why not.", [
-  "result",
-  "reason",
-]);
 const windows = counter("sallyport_windows_released_total", "Windows whose ticket held, committed and given out.");
 const ended = counter("sallyport_requests_ended_total", "Requests that ended, by state and code.", ["state", "code"]);
 const duration = histogram("sallyport_request_seconds", "From acceptance to the end.", ["state"], requestBuckets);
@@ -28,10 +24,6 @@ const quotas = counter(
 
 export function countQuota(result: string): void {
   quotas.inc({ result });
-}
-
-export function countTicket(reason = "OK"): void {
-  tickets.inc({ result: reason === "OK" ? "verified" : "refused", reason });
 }
 
 export function countReleased({ createdAt, windowsReleased }: RequestRow, now: Date): void {

@@ -4,7 +4,7 @@ export { ChamberReader } from "./chamber/reader.ts";
 export { sendTelemetry } from "./chamber/sender.ts";
 export { type Approved, chamberMetrics, runBuckets } from "./chamber/tables.ts";
 export { type HttpCall, startHttpCall } from "./http.ts";
-export { countDecision, type Judged, type JudgingStage, judging } from "./judgements.ts";
+export { countDecision, countTicket, type Judged, type JudgingStage, judging } from "./judgements.ts";
 export {
   type CounterMetric,
   callBuckets,

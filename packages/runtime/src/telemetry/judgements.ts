@@ -40,3 +40,16 @@ export function countDecision(stage: JudgingStage, { decision, findings, policyD
     "sallyport.policy.digest": policyDigest,
   });
 }
+
+const tickets = counter(
+  "sallyport_tickets_total",
+  "Signed words of others that were verified, by whether they held and why not.",
+  ["result", "reason"],
+);
+
+/** `failure`: undefined for a ticket, or a part of one, that held. */
+export function countTicket(failure?: unknown): void {
+  const code = failure instanceof Error && "code" in failure ? failure.code : failure;
+  const reason = failure === undefined ? "OK" : typeof code === "string" ? code : "INVALID";
+  tickets.inc({ result: failure === undefined ? "verified" : "refused", reason });
+}

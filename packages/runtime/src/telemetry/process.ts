@@ -10,7 +10,8 @@ let started = false;
 export function startProcessMetrics(): void {
   if (started) return;
   started = true;
-  collectDefaultMetrics({ register: metricsRegistry });
+  // Each look costs a wake-up: fifty a second are enough to see a loop that hangs.
+  collectDefaultMetrics({ register: metricsRegistry, eventLoopMonitoringPrecision: 20 });
   let before = performance.eventLoopUtilization();
   observeValue(
     "sallyport_event_loop_utilisation",

@@ -1,18 +1,10 @@
 /** Asks the pre-moderator, and believes only what it signed over exactly these bytes. */
-import {
-  AttestationError,
-  type Envelope,
-  type Finding,
-  type RequestSecret,
-  saltedDigest,
-  verifyLink,
-} from "@sallyport/attestation";
+import { type Envelope, type Finding, type RequestSecret, saltedDigest, verifyLink } from "@sallyport/attestation";
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { AppError, asAppError, type CallerIdentity, isSwitchCode, switchError } from "@sallyport/runtime";
+import { AppError, asAppError, type CallerIdentity, countTicket, isSwitchCode, switchError } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { boundedHoldMs } from "../domain/hold-time.ts";
 import type { ServedModel } from "../domain/manifest.ts";
-import { countTicket } from "../metrics.ts";
 
 export interface Door1Question {
   readonly id: string;
@@ -100,7 +92,7 @@ function verify(
     countTicket();
     return link.statement;
   } catch (error) {
-    countTicket(error instanceof AttestationError ? error.code : "DOOR1_INVALID");
+    countTicket(error);
     throw unusable(error);
   }
 }

@@ -2,7 +2,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { decodeStatement, type Envelope, subjectOf, verifyLink } from "@sallyport/attestation";
 import { EnvelopeSchema } from "@sallyport/proto/sallyport/attestation/v1/attestation";
 import type { HeldItem } from "@sallyport/proto/sallyport/bus/v1/bus";
-import { AppError } from "@sallyport/runtime";
+import { AppError, countTicket } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { insertItem } from "../db/items.ts";
 
@@ -11,7 +11,7 @@ const maxWaitMs = 31 * 24 * 3_600_000;
 /** A hold comes into the queue, once. What no door has signed is not worth a person's time, and ends in DEAD. */
 export async function receiveHeld(context: Context, message: HeldItem): Promise<void> {
   const { requestId, tenant, model, subject } = message;
-  const { stage, findings } = verifyHold(context, message);
+  const { stage, findings } = countingTicket(() => verifyHold(context, message));
   const [heldAt, expiresAt] = [new Date(Number(message.heldAtMs)), new Date(Number(message.expiresAtMs))];
   const waitMs = expiresAt.getTime() - heldAt.getTime();
   if (!(waitMs > 0 && waitMs <= maxWaitMs)) throw invalid("the hold's times make no sense");
@@ -38,6 +38,17 @@ function verifyHold({ trust, clock }: Context, { hold, requestId, tenant, stage 
     },
   );
   return { stage, findings: statement.predicate.findings } as const;
+}
+
+function countingTicket<T>(verify: () => T): T {
+  try {
+    const verified = verify();
+    countTicket();
+    return verified;
+  } catch (error) {
+    countTicket(error instanceof AppError ? error.reason : error);
+    throw error;
+  }
 }
 
 function invalid(message: string): AppError {

@@ -12,7 +12,7 @@ import {
   verifyLink,
 } from "@sallyport/attestation";
 import type { CountersignRequest } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { AppError, countDecision } from "@sallyport/runtime";
+import { AppError, countDecision, countTicket } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 
 const countersignTtlMs = 24 * 3_600_000;
@@ -72,8 +72,10 @@ function verify({ trust, clock }: Context, requestId: string, hold: Envelope, re
       subject: subjectOf(claimed),
       places: [{ index: 0, prev: envelopeDigest(hold) }],
     });
+    countTicket();
     return held.statement;
   } catch (error) {
+    countTicket(error instanceof AppError ? error.reason : error);
     if (error instanceof AppError) throw error;
     const reason = error instanceof Error && "code" in error ? String(error.code) : "INVALID";
     const message =

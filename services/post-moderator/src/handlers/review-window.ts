@@ -9,7 +9,14 @@ import {
 } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { type WindowContent, WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { subjects } from "@sallyport/proto/subjects";
-import { AppError, asAppError, type MessageMeta, type SwitchFacts, stoppedBySwitch } from "@sallyport/runtime";
+import {
+  AppError,
+  asAppError,
+  countTicket,
+  type MessageMeta,
+  type SwitchFacts,
+  stoppedBySwitch,
+} from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { type JudgedOutput, judgeOutput, maxFindings } from "../core/judge.ts";
 import { publishFailed, publishStarted, publishWindow } from "../core/publish.ts";
@@ -93,9 +100,11 @@ async function verifiedRun(context: Context, message: WindowMessage, start: Star
     if (!context.switches.fresh) context.switches.holding();
     const { contextChars } = policy.get().settings.review;
     const run = await beginRun(start, message.runId, { trust, encryptionKey, clock, approvedModel, contextChars });
+    countTicket();
     return run.job.requestId === message.requestId && run.job.attempt === message.attempt ? run : undefined;
   } catch (error) {
     if (asAppError(error).code === "UNAVAILABLE") throw error;
+    countTicket(error);
     context.log.error({ err: error, requestId: message.requestId, attempt: message.attempt }, "run refused");
     const refused = { code: "RUN_REFUSED", retryable: false, message: "the run's admission or claim does not verify" };
     await publishFailed(context, message, refused);

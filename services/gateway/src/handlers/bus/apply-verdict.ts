@@ -4,7 +4,7 @@ import { AttestationError, type Envelope, open, TicketError } from "@sallyport/a
 import type { VerdictMessage, WindowVerdict } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { delay, stoppedBySwitch, withSpanSync } from "@sallyport/runtime";
+import { countTicket, delay, stoppedBySwitch, withSpanSync } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { chainOf } from "../../core/chain.ts";
 import { type Ending, endRequest } from "../../core/endings.ts";
@@ -15,7 +15,7 @@ import { startRun } from "../../db/ledger.ts";
 import { releaseWindow, type WindowRow } from "../../db/windows.ts";
 import { isJudgedNow } from "../../domain/request-state.ts";
 import { windowBody } from "../../events.ts";
-import { countReleased, countTicket } from "../../metrics.ts";
+import { countReleased } from "../../metrics.ts";
 import { applyHold } from "./apply-hold.ts";
 
 const maxStaleMs = 5_000;
