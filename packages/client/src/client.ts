@@ -73,7 +73,7 @@ export class SallyportClient implements Disposable {
 
   /**
    * The output window by window, each verified before it is given. Repeated only with an idempotency key of the caller's,
-   * and never once a window was given.
+   * and never once a window was given. Sent when it is first read; who stops reading cancels it.
    */
   stream(request: ChatRequest, options: ChatOptions = {}): ChatStream {
     const chat = { request, content: toContent(request), idempotencyKey: options.idempotencyKey ?? "" };
