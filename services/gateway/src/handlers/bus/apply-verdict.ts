@@ -4,7 +4,7 @@ import { AttestationError, type Envelope, open, TicketError } from "@sallyport/a
 import type { VerdictMessage, WindowVerdict } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { countTicket, delay, stoppedBySwitch, withSpanSync } from "@sallyport/runtime";
+import { AppError, countTicket, delay, stoppedBySwitch, withSpanSync } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { chainOf } from "../../core/chain.ts";
 import { type Ending, endRequest } from "../../core/endings.ts";
@@ -117,9 +117,15 @@ async function release(context: Context, run: Run, message: VerdictMessage, verd
   clearTimeout(run.starting);
   const row = await context.outbox.commit(async (tx, places) => {
     const now = context.clock.now();
-    if (!(await releaseWindow(tx, run.requestId, stored, claim, now))) return { value: undefined, messages: [] };
     const running = { ...run.row, state: "running" as const, claim, windowsReleased: index + 1, progressAt: now };
-    return ending ? endRequest(tx, places, running, ending, now) : { value: running, messages: [] };
+    // Both are sent at once, and stored both or neither.
+    const [released, ended] = await Promise.all([
+      releaseWindow(tx, run.requestId, stored, claim, now),
+      ending && endRequest(tx, places, running, ending, now),
+    ]);
+    if (!released && ended?.value)
+      throw new AppError("INTERNAL", "an end without its window", { reason: "WINDOW_LOST" });
+    return released ? (ended ?? { value: running, messages: [] }) : (ended ?? { value: undefined, messages: [] });
   });
   if (!row) return context.runs.drop(run.requestId);
   countReleased(row, context.clock.now());
