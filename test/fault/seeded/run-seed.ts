@@ -51,7 +51,8 @@ export async function runSeed(world: World, seed: number): Promise<SeedReport> {
   const reviewer = new Reviewer();
   load.start(callers);
   reviewer.start(sallyport, clients, streamOf(seed, reviewerStream));
-  const steps = await playAll(world, scheduleOf(seed), startedAt);
+  const schedule = scheduleOf(seed);
+  const steps = await playAll(world, schedule, startedAt);
   const left = scheduleMs - (performance.now() - startedAt);
   if (left > 0) await delay(left);
   await Promise.all([load.stop(), reviewer.stop()]);
@@ -60,7 +61,7 @@ export async function runSeed(world: World, seed: number): Promise<SeedReport> {
     throw new Error(`seed ${seed}: ${error.message}, after ${done.join("; ")}`, { cause: error });
   });
   await quiet(world);
-  const pauses = holding(world.pauses, startedAt, steps);
+  const pauses = holding(world.pauses, startedAt, schedule);
   const evidence = await gather({ sallyport, clients, log }, { calls: load.calls, before, since, pauses });
   const fresh = evidence.rows.filter(({ id }) => evidence.fresh.has(id));
   return {
@@ -120,17 +121,25 @@ async function play(world: World, step: Step, startedAt: number): Promise<StepRe
   return { ...report, ...(missed !== undefined && { missed }) };
 }
 
-/** A switch holds within a second of its reply; with the bus or a service away, when what they know is stale: 5 s. */
+/** A switch holds within a second of its reply; where the bus or who reads it is disturbed, once what they know is stale. */
 const switchMs = 1_000;
 const staleSwitchMs = 5_000;
 /** For what had gone out and is on its way to a caller who has much else to do. */
 const onItsWayMs = 500;
+/** So long a disturbance is felt after it is over. */
+const echoMs = 5_000;
 
-function holding(pauses: readonly Pause[], startedAt: number, steps: readonly StepReport[]): HeldSwitch[] {
-  const alone = steps.every(({ name, missed }) => name === "paused" || missed !== undefined);
-  const withinMs = (alone ? switchMs : staleSwitchMs) + onItsWayMs;
+function holding(pauses: readonly Pause[], startedAt: number, steps: readonly Step[]): HeldSwitch[] {
   const own = pauses.filter(({ from }) => from > startedAt);
-  return own.map(({ id, affects, from, until }) => ({ id, affects, from: from + withinMs, until }));
+  return own.map(({ id, affects, from, until }) => {
+    const disturbed = steps.some(({ target, kind, atMs, lastsMs }) => {
+      const begins = startedAt + atMs;
+      const meanwhile = begins < until && begins + lastsMs + echoMs > from;
+      return meanwhile && kind.name !== "paused" && /nats|gateway|governance/.test(target);
+    });
+    const withinMs = (disturbed ? staleSwitchMs : switchMs) + onItsWayMs;
+    return { id, affects, from: from + withinMs, until };
+  });
 }
 
 /** As long as it takes, within bounds: what is not settled then is the checker's to find. */

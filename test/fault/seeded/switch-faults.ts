@@ -39,7 +39,7 @@ function identityOf({ sallyport }: World): Target {
 const paused: FaultKind = {
   name: "paused",
   targets: Object.keys(targets),
-  lasts: [2_500, 5_000],
+  lasts: [3_000, 7_000],
   touches: () => "kill switch",
   async begin(world, target) {
     const { affects, of } = targets[target as keyof typeof targets];
