@@ -44,6 +44,18 @@ test("what is read at a scrape is left out when it fails or is late, and when it
   expect(await lines("sallyport_test_own")).toEqual([]);
 });
 
+test("two scrapes at once both show what was read", async () => {
+  using _slow = observe("sallyport_test_shared", "Shared.", ["part"], async () => {
+    await sleep(20);
+    return [{ labels: { part: "one" }, value: 1 }];
+  });
+  const scrapes = Array.from({ length: 20 }, async (_, at) => {
+    await sleep(at * 3);
+    return lines("sallyport_test_shared");
+  });
+  for (const shown of await Promise.all(scrapes)) expect(shown).toEqual(['sallyport_test_shared{part="one"} 1']);
+});
+
 test("however often it is scraped, the database is asked once in the time", async () => {
   let asked = 0;
   const read = cached(60_000, async () => ++asked);

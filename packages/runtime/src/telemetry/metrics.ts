@@ -105,13 +105,16 @@ export function observe<const Name extends string = never>(
     readers.set(name, all);
     const made: Gauge<string> = new Gauge<string>({
       ...{ name, help, labelNames: [...labelNames], registers: [registry] },
-      async collect() {
-        made.reset();
-        // prom-client gives a gauge without labels the value 0 when reset: nothing was read yet.
-        if (labelNames.length === 0) made.remove();
-        await Promise.all([...all].map((one) => one()));
-      },
+      // Two scrapes at once share one reading: neither empties what the other is about to show.
+      collect: () => (reading ??= collect().finally(() => (reading = undefined))),
     });
+    let reading: Promise<void> | undefined;
+    const collect = async () => {
+      made.reset();
+      // prom-client gives a gauge without labels the value 0 when reset: nothing was read yet.
+      if (labelNames.length === 0) made.remove();
+      await Promise.all([...all].map((one) => one()));
+    };
     return { set: (labels: Labels<Name>, value: number) => made.set(bounded(labels), value) };
   });
   const fill = async () => {
