@@ -2,9 +2,17 @@
 
 import { ReviewDecisionMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { subjects } from "@sallyport/proto/subjects";
-import { type AppError, createApiToken, stoppedBySwitch, systemIds } from "@sallyport/runtime";
+import {
+  type AppError,
+  createApiToken,
+  type Switch,
+  SwitchIndex,
+  stoppedBySwitch,
+  systemIds,
+} from "@sallyport/runtime";
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { findSwitchedOff } from "../src/db/switched.ts";
 import { getReceipt, getRequest } from "../src/handlers/grpc/requests.ts";
 import { ann, beginChat, Listener, recordsOf, rowOf } from "./fixtures/calls.ts";
 import { type Gateway, model, type Platform, startPlatform } from "./fixtures/platform.ts";
@@ -192,6 +200,53 @@ test("a worker that stops for a switch costs no attempt: the request ends for th
     return found.endedAt ? found : undefined;
   });
   expect(row).toMatchObject({ state: "cancelled", code: "PAUSED", attempt: 1 });
+});
+
+test("what another replica accepts in spite of a switch is ended within two seconds", async () => {
+  const { listener } = await streaming();
+  await platform.switchOff([one({ scope: "all" })]);
+  await listener.done;
+  await waitFor("the ending", async () => (await stateOf(listener.id)).state === "cancelled");
+  // As if it had been accepted by a replica that had not heard of the switch yet.
+  const late = "UPDATE requests SET state = 'queued', ended_at = NULL, code = '' WHERE id = $1";
+  await gateway.context.db.query(late, [listener.id]);
+  await waitFor("its end", async () => (await stateOf(listener.id)).code === "PAUSED", { timeoutMs: 2_000 });
+});
+
+test("the ledger's query finds what the index finds, for 200 random sets of switches over 60 requests", async () => {
+  const { db } = gateway.context;
+  const [{ id: template }] = await begin();
+  const names = ["a", "b", "c", "a,b"];
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)]!;
+  const facts = () => ({ tenant: pick(names), issuer: pick(names), subject: pick(names), credential: pick(names) });
+  const rows = Array.from({ length: 60 }, () => ({ id: systemIds.uuid(), model: pick(names), ...facts() }));
+  for (const { id, tenant, issuer, subject, credential, model: name } of rows) {
+    const copied = "issuer, subject, tenant, credential, model, id";
+    const { rows: columns } = await db.query<{ list: string }>(
+      `SELECT string_agg(column_name, ', ') AS list FROM information_schema.columns WHERE table_name = 'requests'
+       AND table_schema = current_schema() AND NOT column_name = ANY($1)`,
+      [copied.split(", ")],
+    );
+    const sql = `INSERT INTO requests (${copied}, ${columns[0]!.list}) SELECT $1, $2, $3, $4, $5, $6, ${columns[0]!.list} FROM requests WHERE id = $7`;
+    await db.query(sql, [issuer, subject, tenant, credential, name, id, template]);
+  }
+  const targets = [
+    () => ({ scope: "model", model: pick(names) }),
+    () => ({ scope: "tenant", tenant: pick(names) }),
+    () => ({ scope: "identity", tenant: pick(names), issuer: pick(names), subject: pick(names) }),
+    () => ({ scope: "credential", credential: pick(names) }),
+  ] as const;
+  for (let round = 0; round < 200; round += 1) {
+    const all = round % 50 === 0 ? [{ id: "all", kind: "pause", target: { scope: "all" } }] : [];
+    const some = Array.from({ length: round % 4 }, (_, at) => ({ id: `${at}`, kind: "ban", target: pick(targets)() }));
+    const switches = [...all, ...some] as Switch[];
+    const index = new SwitchIndex(switches);
+    const expected = rows.filter((row) => index.find(row, new Date())).map(({ id }) => id);
+    const found = await findSwitchedOff(db, switches, [], 1_000);
+    const ours = found.filter((id) => rows.some((row) => row.id === id));
+    expect(ours.sort(), JSON.stringify(switches)).toEqual(expected.sort());
+  }
+  await db.query("DELETE FROM requests WHERE id = ANY($1)", [rows.map(({ id }) => id)]);
 });
 
 test("with the bus away everything is refused and streams end within 5 s; nothing is ended for good", async () => {
