@@ -71,9 +71,9 @@ function consume(context: Context, stack: AsyncDisposableStack): void {
     context.confirmer.confirm("governance", msgId);
   };
   const [decisions] = streams.DECISIONS.consumers;
-  stack.use(
-    bus.consume("DECISIONS", decisions, ReviewDecisionMessageSchema, decide, { concurrency: decisionConcurrency }),
-  );
+  // In order for each request: of two words about it the first one counts.
+  const inTurn = { concurrency: decisionConcurrency, orderedBy: (subject: string) => subject };
+  stack.use(bus.consume("DECISIONS", decisions, ReviewDecisionMessageSchema, decide, inTurn));
 }
 
 function serveGrpc(context: Context) {
