@@ -6,7 +6,7 @@ import type { Justification } from "./domain/justification.ts";
 import { auditEvent } from "./events.ts";
 
 export function credentialEvent(
-  event: "credential.created" | "credential.revoked" | "credential.bound" | "credential.unbound",
+  event: "credential.created" | "credential.rotated" | "credential.revoked" | "credential.bound" | "credential.unbound",
   actor: CallerIdentity,
   row: TokenRow | CertificateRow,
   version: number,

@@ -17,6 +17,7 @@ export type GovernanceEvent =
   | "switch.expired"
   | "switch.break-glass"
   | "credential.created"
+  | "credential.rotated"
   | "credential.revoked"
   | "credential.bound"
   | "credential.unbound";

@@ -34,6 +34,7 @@ import { receiveHeld } from "./handlers/receive-held.ts";
 import { resume } from "./handlers/resume.ts";
 import { revokeModel } from "./handlers/revoke-model.ts";
 import { revokeToken } from "./handlers/revoke-token.ts";
+import { rotateToken } from "./handlers/rotate-token.ts";
 import { unbindCertificate } from "./handlers/unbind-certificate.ts";
 import { startItemExpiry } from "./item-expiry.ts";
 import { observeReviews } from "./metrics.ts";
@@ -121,6 +122,7 @@ function serveOperators(context: Context) {
         handlers: {
           createToken: async (request, call) => createToken(context, await who(call), request),
           listTokens: async (request, call) => listTokens(context, await who(call), request),
+          rotateToken: async (request, call) => rotateToken(context, await who(call), request),
           revokeToken: async (request, call) => revokeToken(context, await who(call), request),
           bindCertificate: async (request, call) => bindCertificate(context, await who(call), request),
           listCertificates: async (request, call) => listCertificates(context, await who(call), request),

@@ -47,6 +47,8 @@ const as = (subject: string, groups = users, tenant = "acme") => ({
 });
 const create = (who = as("uma"), more: MessageInitShape<typeof CreateTokenRequestSchema> = {}) =>
   platform.credentials.createToken({ name: "laptop", ...more }, who);
+const rotate = (id: string, who = as("uma"), keepForSeconds = 0n) =>
+  platform.credentials.rotateToken({ id, keepForSeconds }, who);
 const revoke = (id: string, who = as("uma")) => platform.credentials.revokeToken({ id, justification }, who);
 const tokens = async (who = as("uma"), includeEnded = false) =>
   (await platform.credentials.listTokens({ includeEnded }, who)).tokens.map(({ id }) => id);
@@ -115,6 +117,26 @@ describe("an API token", () => {
       expect(text).not.toContain(secret.slice(20, 63));
     }
     expect(rows).toContain(listed!.hash);
+  });
+
+  it("is replaced by a successor of the same identity while it still holds, by its owner alone", async () => {
+    const { token } = await create(as("rita"));
+    const { id } = token!;
+    await expect(rotate(id, as("ulf"))).rejects.toMatchObject({ reason: "TOKEN_NOT_FOUND" });
+    await expect(rotate(id, as("olga", staff))).rejects.toMatchObject({ reason: "NOT_YOURS" });
+    const rotated = await rotate(id, as("rita"), 120n);
+    const both = await Promise.all([shardOf(id), shardOf(rotated.token!.id)]);
+    const [former, successor] = [id, rotated.token!.id].map((of, i) => both[i]!.find((found) => found.id === of));
+    expect(Date.parse(String(former!.expiresAt)) - Date.now()).toBeLessThanOrEqual(120_000);
+    expect(matchesApiToken(rotated.secret, successor!.hash)).toBe(true);
+    const { tenant, subject, groups } = former!;
+    expect(successor).toMatchObject({ tenant, subject, groups });
+
+    await revoke(id, as("rita"));
+    await expect(rotate(id, as("rita"))).rejects.toMatchObject({ reason: "TOKEN_ENDED" });
+    const made = await create(as("olga", staff), { serviceAccount: "reports", groups: users });
+    const { token: next } = await rotate(made.token!.id, as("olga", staff));
+    expect(next?.subject).toBe("service/reports");
   });
 
   it("carries at most what its maker has, and what policy lets a token carry", async () => {

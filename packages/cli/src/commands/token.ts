@@ -6,6 +6,7 @@ import {
   CredentialService,
   ListTokensResponseSchema,
   RevokeTokenResponseSchema,
+  RotateTokenResponseSchema,
   type Token,
   TokenSchema,
 } from "@sallyport/proto/sallyport/governance/v1/credentials";
@@ -27,7 +28,7 @@ interface CreateOptions {
 }
 
 export function addTokenCommands(program: Command, act: Act): void {
-  const group = program.command("token").description("API tokens of the client API: make, list, revoke");
+  const group = program.command("token").description("API tokens of the client API: make, list, rotate, revoke");
   const create = group
     .command("create")
     .description("make a token; it is shown this once, on stdout alone")
@@ -40,6 +41,14 @@ export function addTokenCommands(program: Command, act: Act): void {
   act(create, createToken);
   const list = group.command("list").description("yours; with --as operator those of the tenant");
   act(list.option("--all", "also what has ended"), listTokens);
+  const rotate = group
+    .command("rotate")
+    .argument("<id>", "the 16 digits after sp_", identifier)
+    .description("a successor, shown this once; the former is still good for a while (yours, or a service account's)")
+    .addOption(new Option("--keep-for <duration>", "how long the former holds (default: 1h)").argParser(duration))
+    .addOption(new Option("--for <duration>", "how long the successor is good, at most 365d (90d)").argParser(duration))
+    .option("--out <file>", "write it there (new, mode 0600) instead of to stdout");
+  act(rotate, rotateToken);
   const revoke = group
     .command("revoke")
     .argument("<id>", "the 16 digits after sp_", identifier)
@@ -66,6 +75,27 @@ async function createToken(context: Context, options: CreateOptions): Promise<vo
     file.keep(`${secret}\n`);
     context.print({ token: token && toJson(TokenSchema, token), file: options.out }, () => []);
   } else context.print(toJson(CreateTokenResponseSchema, response), () => secret);
+}
+
+async function rotateToken(
+  context: Context,
+  id: string,
+  options: { keepFor?: number; for?: number; out?: string },
+): Promise<void> {
+  const call = context.options("user");
+  const request = {
+    id,
+    keepForSeconds: BigInt(options.keepFor ?? 0),
+    expiresInSeconds: BigInt(options.for ?? 0),
+  };
+  using file = options.out === undefined ? undefined : newSecretFile(options.out);
+  const response = await context.call("governance", CredentialService, (client) => client.rotateToken(request, call));
+  const { token, secret, former } = response;
+  context.note(`token ${token?.id} takes over; ${former?.id} ends at ${timeOf(former?.expiresAt)}`);
+  if (file) {
+    file.keep(`${secret}\n`);
+    context.print({ token: token && toJson(TokenSchema, token), file: options.out }, () => []);
+  } else context.print(toJson(RotateTokenResponseSchema, response), () => secret);
 }
 
 interface SecretFile extends Disposable {

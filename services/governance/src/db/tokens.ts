@@ -81,6 +81,12 @@ export async function revokeListed(
   return (await tx.query<TokenRow>(sql, [id, at, by, justification])).rows[0];
 }
 
+/** The end of one that still holds, brought forward; undefined when it has ended. */
+export async function endListed(tx: Tx, id: string, at: Date): Promise<TokenRow | undefined> {
+  const sql = `UPDATE tokens SET expires_at = least(expires_at, $2) WHERE id = $1 AND listed RETURNING ${selected}`;
+  return (await tx.query<TokenRow>(sql, [id, at])).rows[0];
+}
+
 /** Keys of the shards that list what is past its time. */
 export async function expiredShards(db: Queryable, now: Date): Promise<string[]> {
   const sql = "SELECT DISTINCT left(id, 1) AS digit FROM tokens WHERE listed AND expires_at <= $1";

@@ -1,6 +1,10 @@
 /** API tokens and client certificates: who may make which, and what is signed of them. */
 import type { Json } from "@sallyport/attestation";
-import type { BindCertificateRequest, CreateTokenRequest } from "@sallyport/proto/sallyport/governance/v1/credentials";
+import type {
+  BindCertificateRequest,
+  CreateTokenRequest,
+  RotateTokenRequest,
+} from "@sallyport/proto/sallyport/governance/v1/credentials";
 import { AppError, type CallerIdentity } from "@sallyport/runtime";
 import { must, readExpiry, readName, readTenant } from "./fields.ts";
 
@@ -9,6 +13,7 @@ export const serviceIssuer = "sallyport";
 
 const dayMs = 24 * 3_600_000;
 const defaultTokenDays = 90;
+const defaultOverlapMs = 3_600_000;
 const maxTokenDays = 365;
 const maxBindingDays = 3_650;
 const maxGroups = 20;
@@ -68,6 +73,19 @@ export function readNewToken(
   return {
     ...{ own, name, ...identity },
     groups: own ? ownGroups(request.groups, caller, grantable) : readGroups(request.groups, grantable),
+    expiresAt: expiresAt ?? new Date(now.getTime() + defaultTokenDays * dayMs),
+  };
+}
+
+/** Until when both hold, and until when the successor does. Throws INVALID_ARGUMENT naming the field. */
+export function readRotation(
+  request: Pick<RotateTokenRequest, "keepForSeconds" | "expiresInSeconds">,
+  now: Date,
+): { formerEndsAt: Date; expiresAt: Date } {
+  const kept = readExpiry(request.keepForSeconds, now, maxTokenDays, "keep_for_seconds");
+  const expiresAt = readExpiry(request.expiresInSeconds, now, maxTokenDays);
+  return {
+    formerEndsAt: kept ?? new Date(now.getTime() + defaultOverlapMs),
     expiresAt: expiresAt ?? new Date(now.getTime() + defaultTokenDays * dayMs),
   };
 }

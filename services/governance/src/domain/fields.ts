@@ -21,7 +21,12 @@ export function readTenant(value: string, field = "tenant"): string {
 }
 
 /** Seconds from now, at most `maxDays`; undefined for 0. */
-export function readExpiry(seconds: bigint, now: Date, maxDays: number): Date | undefined {
-  must(seconds <= BigInt(maxDays * daySeconds), "expires_in_seconds", `is at most ${maxDays} days`);
+export function readExpiry(
+  seconds: bigint,
+  now: Date,
+  maxDays: number,
+  field = "expires_in_seconds",
+): Date | undefined {
+  must(seconds <= BigInt(maxDays * daySeconds), field, `is at most ${maxDays} days`);
   return seconds === 0n ? undefined : new Date(now.getTime() + Number(seconds) * 1_000);
 }

@@ -9,7 +9,7 @@ import { putNow } from "../signed-state.ts";
 import { signTokens } from "../signed-values.ts";
 import { tokenView } from "../views.ts";
 
-const maxTokensOfIdentity = 20;
+export const maxTokensOfIdentity = 20;
 
 /** The answer is the only place where the token ever is. */
 export async function createToken(context: Context, caller: CallerIdentity, request: CreateTokenRequest) {
@@ -33,7 +33,7 @@ export async function createToken(context: Context, caller: CallerIdentity, requ
   return { token: tokenView(row), secret };
 }
 
-function tooMany(): AppError {
+export function tooMany(): AppError {
   const message = `an identity has at most ${maxTokensOfIdentity} API tokens; revoke one that is no longer needed`;
   return new AppError("RESOURCE_EXHAUSTED", message, { reason: "TOO_MANY_TOKENS" });
 }

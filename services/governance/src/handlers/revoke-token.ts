@@ -32,7 +32,7 @@ export async function revokeToken(context: Context, caller: CallerIdentity, requ
 }
 
 /** The token, if the caller may revoke it; somebody else's is not told apart from one that never was. */
-async function visibleToken(context: Context, caller: CallerIdentity, id: string): Promise<TokenRow> {
+export async function visibleToken(context: Context, caller: CallerIdentity, id: string): Promise<TokenRow> {
   authorise(context, caller, "token.revoke", { tenant: caller.tenant, ownerSubject: caller.subject });
   const found = /^[0-9a-f]{16}$/.test(id) ? await findToken(context.db, id) : undefined;
   if (found) {
@@ -44,6 +44,6 @@ async function visibleToken(context: Context, caller: CallerIdentity, id: string
   });
 }
 
-function isOwn({ tenant, issuer, subject }: TokenRow, caller: CallerIdentity): boolean {
+export function isOwn({ tenant, issuer, subject }: TokenRow, caller: CallerIdentity): boolean {
   return tenant === caller.tenant && issuer === caller.issuer && subject === caller.subject;
 }

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file sallyport/governance/v1/credentials.proto.
  */
 export const file_sallyport_governance_v1_credentials: GenFile = /*@__PURE__*/
-  fileDesc("CilzYWxseXBvcnQvZ292ZXJuYW5jZS92MS9jcmVkZW50aWFscy5wcm90bxIXc2FsbHlwb3J0LmdvdmVybmFuY2UudjEihgIKBVRva2VuEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGdGVuYW50GAMgASgJEg4KBmlzc3VlchgEIAEoCRIPCgdzdWJqZWN0GAUgASgJEg4KBmdyb3VwcxgGIAMoCRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjcmVhdGVkX2J5GAggASgJEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldm9rZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIncKEkNyZWF0ZVRva2VuUmVxdWVzdBIMCgRuYW1lGAEgASgJEhcKD3NlcnZpY2VfYWNjb3VudBgCIAEoCRIOCgZ0ZW5hbnQYAyABKAkSDgoGZ3JvdXBzGAQgAygJEhoKEmV4cGlyZXNfaW5fc2Vjb25kcxgFIAEoBCJUChNDcmVhdGVUb2tlblJlc3BvbnNlEi0KBXRva2VuGAEgASgLMh4uc2FsbHlwb3J0LmdvdmVybmFuY2UudjEuVG9rZW4SDgoGc2VjcmV0GAIgASgJIioKEUxpc3RUb2tlbnNSZXF1ZXN0EhUKDWluY2x1ZGVfZW5kZWQYASABKAgiRAoSTGlzdFRva2Vuc1Jlc3BvbnNlEi4KBnRva2VucxgBIAMoCzIeLnNhbGx5cG9ydC5nb3Zlcm5hbmNlLnYxLlRva2VuIjcKElJldm9rZVRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCRIVCg1qdXN0aWZpY2F0aW9uGAIgASgJIkQKE1Jldm9rZVRva2VuUmVzcG9uc2USLQoFdG9rZW4YASABKAsyHi5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5Ub2tlbiKiAgoLQ2VydGlmaWNhdGUSCgoCaWQYASABKAkSEwoJc3BpZmZlX2lkGAIgASgJSAASFAoKc3ViamVjdF9kbhgDIAEoCUgAEg4KBnRlbmFudBgEIAEoCRIPCgdzdWJqZWN0GAUgASgJEg4KBmdyb3VwcxgGIAMoCRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjcmVhdGVkX2J5GAggASgJEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVuYm91bmRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgcKBW1hdGNoIpkBChZCaW5kQ2VydGlmaWNhdGVSZXF1ZXN0EhMKCXNwaWZmZV9pZBgBIAEoCUgAEhQKCnN1YmplY3RfZG4YAiABKAlIABIOCgZ0ZW5hbnQYAyABKAkSDwoHc3ViamVjdBgEIAEoCRIOCgZncm91cHMYBSADKAkSGgoSZXhwaXJlc19pbl9zZWNvbmRzGAYgASgEQgcKBW1hdGNoIlQKF0JpbmRDZXJ0aWZpY2F0ZVJlc3BvbnNlEjkKC2NlcnRpZmljYXRlGAEgASgLMiQuc2FsbHlwb3J0LmdvdmVybmFuY2UudjEuQ2VydGlmaWNhdGUiMAoXTGlzdENlcnRpZmljYXRlc1JlcXVlc3QSFQoNaW5jbHVkZV9lbmRlZBgBIAEoCCJWChhMaXN0Q2VydGlmaWNhdGVzUmVzcG9uc2USOgoMY2VydGlmaWNhdGVzGAEgAygLMiQuc2FsbHlwb3J0LmdvdmVybmFuY2UudjEuQ2VydGlmaWNhdGUiPQoYVW5iaW5kQ2VydGlmaWNhdGVSZXF1ZXN0EgoKAmlkGAEgASgJEhUKDWp1c3RpZmljYXRpb24YAiABKAkiVgoZVW5iaW5kQ2VydGlmaWNhdGVSZXNwb25zZRI5CgtjZXJ0aWZpY2F0ZRgBIAEoCzIkLnNhbGx5cG9ydC5nb3Zlcm5hbmNlLnYxLkNlcnRpZmljYXRlMrkFChFDcmVkZW50aWFsU2VydmljZRJoCgtDcmVhdGVUb2tlbhIrLnNhbGx5cG9ydC5nb3Zlcm5hbmNlLnYxLkNyZWF0ZVRva2VuUmVxdWVzdBosLnNhbGx5cG9ydC5nb3Zlcm5hbmNlLnYxLkNyZWF0ZVRva2VuUmVzcG9uc2USZQoKTGlzdFRva2VucxIqLnNhbGx5cG9ydC5nb3Zlcm5hbmNlLnYxLkxpc3RUb2tlbnNSZXF1ZXN0Gisuc2FsbHlwb3J0LmdvdmVybmFuY2UudjEuTGlzdFRva2Vuc1Jlc3BvbnNlEmgKC1Jldm9rZVRva2VuEisuc2FsbHlwb3J0LmdvdmVybmFuY2UudjEuUmV2b2tlVG9rZW5SZXF1ZXN0Giwuc2FsbHlwb3J0LmdvdmVybmFuY2UudjEuUmV2b2tlVG9rZW5SZXNwb25zZRJ0Cg9CaW5kQ2VydGlmaWNhdGUSLy5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5CaW5kQ2VydGlmaWNhdGVSZXF1ZXN0GjAuc2FsbHlwb3J0LmdvdmVybmFuY2UudjEuQmluZENlcnRpZmljYXRlUmVzcG9uc2USdwoQTGlzdENlcnRpZmljYXRlcxIwLnNhbGx5cG9ydC5nb3Zlcm5hbmNlLnYxLkxpc3RDZXJ0aWZpY2F0ZXNSZXF1ZXN0GjEuc2FsbHlwb3J0LmdvdmVybmFuY2UudjEuTGlzdENlcnRpZmljYXRlc1Jlc3BvbnNlEnoKEVVuYmluZENlcnRpZmljYXRlEjEuc2FsbHlwb3J0LmdvdmVybmFuY2UudjEuVW5iaW5kQ2VydGlmaWNhdGVSZXF1ZXN0GjIuc2FsbHlwb3J0LmdvdmVybmFuY2UudjEuVW5iaW5kQ2VydGlmaWNhdGVSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CilzYWxseXBvcnQvZ292ZXJuYW5jZS92MS9jcmVkZW50aWFscy5wcm90bxIXc2FsbHlwb3J0LmdvdmVybmFuY2UudjEihgIKBVRva2VuEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGdGVuYW50GAMgASgJEg4KBmlzc3VlchgEIAEoCRIPCgdzdWJqZWN0GAUgASgJEg4KBmdyb3VwcxgGIAMoCRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjcmVhdGVkX2J5GAggASgJEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldm9rZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIncKEkNyZWF0ZVRva2VuUmVxdWVzdBIMCgRuYW1lGAEgASgJEhcKD3NlcnZpY2VfYWNjb3VudBgCIAEoCRIOCgZ0ZW5hbnQYAyABKAkSDgoGZ3JvdXBzGAQgAygJEhoKEmV4cGlyZXNfaW5fc2Vjb25kcxgFIAEoBCJUChNDcmVhdGVUb2tlblJlc3BvbnNlEi0KBXRva2VuGAEgASgLMh4uc2FsbHlwb3J0LmdvdmVybmFuY2UudjEuVG9rZW4SDgoGc2VjcmV0GAIgASgJIioKEUxpc3RUb2tlbnNSZXF1ZXN0EhUKDWluY2x1ZGVfZW5kZWQYASABKAgiRAoSTGlzdFRva2Vuc1Jlc3BvbnNlEi4KBnRva2VucxgBIAMoCzIeLnNhbGx5cG9ydC5nb3Zlcm5hbmNlLnYxLlRva2VuIjcKElJldm9rZVRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCRIVCg1qdXN0aWZpY2F0aW9uGAIgASgJIkQKE1Jldm9rZVRva2VuUmVzcG9uc2USLQoFdG9rZW4YASABKAsyHi5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5Ub2tlbiJWChJSb3RhdGVUb2tlblJlcXVlc3QSCgoCaWQYASABKAkSGAoQa2VlcF9mb3Jfc2Vjb25kcxgCIAEoBBIaChJleHBpcmVzX2luX3NlY29uZHMYAyABKAQihAEKE1JvdGF0ZVRva2VuUmVzcG9uc2USLQoFdG9rZW4YASABKAsyHi5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5Ub2tlbhIOCgZzZWNyZXQYAiABKAkSLgoGZm9ybWVyGAMgASgLMh4uc2FsbHlwb3J0LmdvdmVybmFuY2UudjEuVG9rZW4iogIKC0NlcnRpZmljYXRlEgoKAmlkGAEgASgJEhMKCXNwaWZmZV9pZBgCIAEoCUgAEhQKCnN1YmplY3RfZG4YAyABKAlIABIOCgZ0ZW5hbnQYBCABKAkSDwoHc3ViamVjdBgFIAEoCRIOCgZncm91cHMYBiADKAkSLgoKY3JlYXRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY3JlYXRlZF9ieRgIIAEoCRIuCgpleHBpcmVzX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1bmJvdW5kX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIHCgVtYXRjaCKZAQoWQmluZENlcnRpZmljYXRlUmVxdWVzdBITCglzcGlmZmVfaWQYASABKAlIABIUCgpzdWJqZWN0X2RuGAIgASgJSAASDgoGdGVuYW50GAMgASgJEg8KB3N1YmplY3QYBCABKAkSDgoGZ3JvdXBzGAUgAygJEhoKEmV4cGlyZXNfaW5fc2Vjb25kcxgGIAEoBEIHCgVtYXRjaCJUChdCaW5kQ2VydGlmaWNhdGVSZXNwb25zZRI5CgtjZXJ0aWZpY2F0ZRgBIAEoCzIkLnNhbGx5cG9ydC5nb3Zlcm5hbmNlLnYxLkNlcnRpZmljYXRlIjAKF0xpc3RDZXJ0aWZpY2F0ZXNSZXF1ZXN0EhUKDWluY2x1ZGVfZW5kZWQYASABKAgiVgoYTGlzdENlcnRpZmljYXRlc1Jlc3BvbnNlEjoKDGNlcnRpZmljYXRlcxgBIAMoCzIkLnNhbGx5cG9ydC5nb3Zlcm5hbmNlLnYxLkNlcnRpZmljYXRlIj0KGFVuYmluZENlcnRpZmljYXRlUmVxdWVzdBIKCgJpZBgBIAEoCRIVCg1qdXN0aWZpY2F0aW9uGAIgASgJIlYKGVVuYmluZENlcnRpZmljYXRlUmVzcG9uc2USOQoLY2VydGlmaWNhdGUYASABKAsyJC5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5DZXJ0aWZpY2F0ZTKjBgoRQ3JlZGVudGlhbFNlcnZpY2USaAoLQ3JlYXRlVG9rZW4SKy5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5DcmVhdGVUb2tlblJlcXVlc3QaLC5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5DcmVhdGVUb2tlblJlc3BvbnNlEmUKCkxpc3RUb2tlbnMSKi5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5MaXN0VG9rZW5zUmVxdWVzdBorLnNhbGx5cG9ydC5nb3Zlcm5hbmNlLnYxLkxpc3RUb2tlbnNSZXNwb25zZRJoCgtSZXZva2VUb2tlbhIrLnNhbGx5cG9ydC5nb3Zlcm5hbmNlLnYxLlJldm9rZVRva2VuUmVxdWVzdBosLnNhbGx5cG9ydC5nb3Zlcm5hbmNlLnYxLlJldm9rZVRva2VuUmVzcG9uc2USaAoLUm90YXRlVG9rZW4SKy5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5Sb3RhdGVUb2tlblJlcXVlc3QaLC5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5Sb3RhdGVUb2tlblJlc3BvbnNlEnQKD0JpbmRDZXJ0aWZpY2F0ZRIvLnNhbGx5cG9ydC5nb3Zlcm5hbmNlLnYxLkJpbmRDZXJ0aWZpY2F0ZVJlcXVlc3QaMC5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5CaW5kQ2VydGlmaWNhdGVSZXNwb25zZRJ3ChBMaXN0Q2VydGlmaWNhdGVzEjAuc2FsbHlwb3J0LmdvdmVybmFuY2UudjEuTGlzdENlcnRpZmljYXRlc1JlcXVlc3QaMS5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5MaXN0Q2VydGlmaWNhdGVzUmVzcG9uc2USegoRVW5iaW5kQ2VydGlmaWNhdGUSMS5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5VbmJpbmRDZXJ0aWZpY2F0ZVJlcXVlc3QaMi5zYWxseXBvcnQuZ292ZXJuYW5jZS52MS5VbmJpbmRDZXJ0aWZpY2F0ZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * An API token, never the token itself.
@@ -225,6 +225,66 @@ export const RevokeTokenResponseSchema: GenMessage<RevokeTokenResponse> = /*@__P
   messageDesc(file_sallyport_governance_v1_credentials, 6);
 
 /**
+ * @generated from message sallyport.governance.v1.RotateTokenRequest
+ */
+export type RotateTokenRequest = Message<"sallyport.governance.v1.RotateTokenRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * How long the former is still good, at most as long as it was; 0: an hour.
+   *
+   * @generated from field: uint64 keep_for_seconds = 2;
+   */
+  keepForSeconds: bigint;
+
+  /**
+   * Of the successor: at most a year; 0: 90 days.
+   *
+   * @generated from field: uint64 expires_in_seconds = 3;
+   */
+  expiresInSeconds: bigint;
+};
+
+/**
+ * Describes the message sallyport.governance.v1.RotateTokenRequest.
+ * Use `create(RotateTokenRequestSchema)` to create a new message.
+ */
+export const RotateTokenRequestSchema: GenMessage<RotateTokenRequest> = /*@__PURE__*/
+  messageDesc(file_sallyport_governance_v1_credentials, 7);
+
+/**
+ * @generated from message sallyport.governance.v1.RotateTokenResponse
+ */
+export type RotateTokenResponse = Message<"sallyport.governance.v1.RotateTokenResponse"> & {
+  /**
+   * @generated from field: sallyport.governance.v1.Token token = 1;
+   */
+  token?: Token | undefined;
+
+  /**
+   * Of the successor. Not kept anywhere.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+
+  /**
+   * @generated from field: sallyport.governance.v1.Token former = 3;
+   */
+  former?: Token | undefined;
+};
+
+/**
+ * Describes the message sallyport.governance.v1.RotateTokenResponse.
+ * Use `create(RotateTokenResponseSchema)` to create a new message.
+ */
+export const RotateTokenResponseSchema: GenMessage<RotateTokenResponse> = /*@__PURE__*/
+  messageDesc(file_sallyport_governance_v1_credentials, 8);
+
+/**
  * A client certificate of the callers' CA stands for one identity.
  *
  * @generated from message sallyport.governance.v1.Certificate
@@ -299,7 +359,7 @@ export type Certificate = Message<"sallyport.governance.v1.Certificate"> & {
  * Use `create(CertificateSchema)` to create a new message.
  */
 export const CertificateSchema: GenMessage<Certificate> = /*@__PURE__*/
-  messageDesc(file_sallyport_governance_v1_credentials, 7);
+  messageDesc(file_sallyport_governance_v1_credentials, 9);
 
 /**
  * @generated from message sallyport.governance.v1.BindCertificateRequest
@@ -352,7 +412,7 @@ export type BindCertificateRequest = Message<"sallyport.governance.v1.BindCertif
  * Use `create(BindCertificateRequestSchema)` to create a new message.
  */
 export const BindCertificateRequestSchema: GenMessage<BindCertificateRequest> = /*@__PURE__*/
-  messageDesc(file_sallyport_governance_v1_credentials, 8);
+  messageDesc(file_sallyport_governance_v1_credentials, 10);
 
 /**
  * @generated from message sallyport.governance.v1.BindCertificateResponse
@@ -369,7 +429,7 @@ export type BindCertificateResponse = Message<"sallyport.governance.v1.BindCerti
  * Use `create(BindCertificateResponseSchema)` to create a new message.
  */
 export const BindCertificateResponseSchema: GenMessage<BindCertificateResponse> = /*@__PURE__*/
-  messageDesc(file_sallyport_governance_v1_credentials, 9);
+  messageDesc(file_sallyport_governance_v1_credentials, 11);
 
 /**
  * @generated from message sallyport.governance.v1.ListCertificatesRequest
@@ -386,7 +446,7 @@ export type ListCertificatesRequest = Message<"sallyport.governance.v1.ListCerti
  * Use `create(ListCertificatesRequestSchema)` to create a new message.
  */
 export const ListCertificatesRequestSchema: GenMessage<ListCertificatesRequest> = /*@__PURE__*/
-  messageDesc(file_sallyport_governance_v1_credentials, 10);
+  messageDesc(file_sallyport_governance_v1_credentials, 12);
 
 /**
  * @generated from message sallyport.governance.v1.ListCertificatesResponse
@@ -403,7 +463,7 @@ export type ListCertificatesResponse = Message<"sallyport.governance.v1.ListCert
  * Use `create(ListCertificatesResponseSchema)` to create a new message.
  */
 export const ListCertificatesResponseSchema: GenMessage<ListCertificatesResponse> = /*@__PURE__*/
-  messageDesc(file_sallyport_governance_v1_credentials, 11);
+  messageDesc(file_sallyport_governance_v1_credentials, 13);
 
 /**
  * @generated from message sallyport.governance.v1.UnbindCertificateRequest
@@ -425,7 +485,7 @@ export type UnbindCertificateRequest = Message<"sallyport.governance.v1.UnbindCe
  * Use `create(UnbindCertificateRequestSchema)` to create a new message.
  */
 export const UnbindCertificateRequestSchema: GenMessage<UnbindCertificateRequest> = /*@__PURE__*/
-  messageDesc(file_sallyport_governance_v1_credentials, 12);
+  messageDesc(file_sallyport_governance_v1_credentials, 14);
 
 /**
  * @generated from message sallyport.governance.v1.UnbindCertificateResponse
@@ -442,7 +502,7 @@ export type UnbindCertificateResponse = Message<"sallyport.governance.v1.UnbindC
  * Use `create(UnbindCertificateResponseSchema)` to create a new message.
  */
 export const UnbindCertificateResponseSchema: GenMessage<UnbindCertificateResponse> = /*@__PURE__*/
-  messageDesc(file_sallyport_governance_v1_credentials, 13);
+  messageDesc(file_sallyport_governance_v1_credentials, 15);
 
 /**
  * What a caller of the client API may use instead of an OIDC access token: API tokens, and client certificates bound to an
@@ -478,6 +538,16 @@ export const CredentialService: GenService<{
     methodKind: "unary";
     input: typeof RevokeTokenRequestSchema;
     output: typeof RevokeTokenResponseSchema;
+  },
+  /**
+   * A successor with the same identity, groups and name; the former ends after an overlap. One's own, or a service account's.
+   *
+   * @generated from rpc sallyport.governance.v1.CredentialService.RotateToken
+   */
+  rotateToken: {
+    methodKind: "unary";
+    input: typeof RotateTokenRequestSchema;
+    output: typeof RotateTokenResponseSchema;
   },
   /**
    * @generated from rpc sallyport.governance.v1.CredentialService.BindCertificate
