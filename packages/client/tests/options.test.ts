@@ -1,9 +1,9 @@
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtempSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTrustBundle, keyIdOf } from "@sallyport/attestation";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { type ClientOptions, createClient } from "../src/index.ts";
 import { fromHttpError, retryAfterMs } from "../src/transport/http-errors.ts";
 import { readEvents } from "../src/transport/sse.ts";
@@ -58,7 +58,9 @@ test.each<[string, Partial<ClientOptions>, string]>([
 });
 
 test("a bundle that was replaced is read again; an older one is refused", () => {
-  const path = join(mkdtempSync(join(tmpdir(), "sallyport-client-")), "bundle.json");
+  const folder = mkdtempSync(join(tmpdir(), "sallyport-client-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "bundle.json");
   const put = (version: number, at: number) => {
     writeFileSync(path, bundle(version));
     utimesSync(path, at, at);
