@@ -11,11 +11,16 @@ const BACKDATE_MS = 5 * 60_000;
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 
 /** A CA of the dev installation: ECDSA P-256, signs leaves only. */
-export async function issueCa(certFile: string, keyFile: string, now: Date): Promise<void> {
+export async function issueCa(
+  certFile: string,
+  keyFile: string,
+  now: Date,
+  name = "CN=Sallyport development CA",
+): Promise<void> {
   const keys = await newKeys();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: serial(),
-    name: "CN=Sallyport development CA",
+    name,
     ...validity(now, CA_DAYS),
     signingAlgorithm: ALGORITHM,
     keys,

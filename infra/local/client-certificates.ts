@@ -20,7 +20,7 @@ export async function ensureClientCertificates(home: Home, now: Date): Promise<s
   const caKey = join(home.operatorDir, "callers-ca.key");
   const issued: string[] = [];
   if (!existsSync(caKey) || !isCurrent(files.ca, now)) {
-    await (await issuer()).issueCa(files.ca, caKey, now);
+    await (await issuer()).issueCa(files.ca, caKey, now, "CN=Sallyport development CA of callers");
     issued.push("callers-ca");
   }
   const ca = new X509Certificate(readFileSync(files.ca));
