@@ -16,6 +16,8 @@ beforeAll(async () => {
     {
       getRequest: async ({ requestId }) => ({ model: requestId }),
       chat: async function* ({ idempotencyKey }) {
+        while (idempotencyKey === "busy")
+          yield { event: { case: "window", value: { content: new Uint8Array(2_000) } } };
         if (idempotencyKey === "silent") await sleep(3 * intake.slowReaderMs);
         const content = new Uint8Array(idempotencyKey === "silent" ? 1 : 100_000);
         try {
@@ -123,6 +125,16 @@ test("a stream on which nothing happens for long is not taken for that", async (
   const request = Buffer.concat([Buffer.from([0x12, key.length]), key]);
   expect(await call(frame(request), { ":path": `${service}Chat` })).toMatchObject({ code: status.OK });
   expect(produced).toBe(1);
+});
+
+test("a stream that is busy at its deadline ends then, and does not stay open", async () => {
+  const key = Buffer.from("busy");
+  const request = frame(Buffer.concat([Buffer.from([0x12, key.length]), key]));
+  const headers = { ":path": `${service}Chat`, "grpc-timeout": "200m" };
+  const startedAt = performance.now();
+  const answers = await Promise.all(Array.from({ length: 6 }, () => call(request, headers)));
+  for (const { code } of answers) expect(code).toBe(DEADLINE_EXCEEDED);
+  expect(performance.now() - startedAt).toBeLessThan(5_000);
 });
 
 test("metadata is bounded in number and size", async () => {

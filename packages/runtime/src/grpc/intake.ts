@@ -58,8 +58,7 @@ export function intake({ arrivalMs, slowReaderMs }: IntakeLimits = defaults): Se
   return ({ requestStream }, bare) => {
     const call = bare as BareCall;
     const { stream } = call;
-    const send = call.sendStatus.bind(call);
-    call.sendStatus = (given: Status) => send(inOurForm(given));
+    answerOnce(call);
     // Unpacking costs a thousand times what packing does, and each of a stream's messages is unpacked at once.
     call.incomingEncoding = unsupported;
     endWithAnswer(stream);
@@ -74,6 +73,24 @@ export function intake({ arrivalMs, slowReaderMs }: IntakeLimits = defaults): Se
 }
 
 const unsupported = "any";
+
+/**
+ * In our form; and nothing after the status. At a call's deadline grpc-js ends the stream, then goes on to write what waits
+ * of a handler's messages: a write after the end, upon which it would never close.
+ */
+function answerOnce(call: BareCall): void {
+  const [sendStatus, sendMessage] = [call.sendStatus.bind(call), call.sendMessage.bind(call)];
+  let answered = false;
+  call.sendStatus = (given: Status) => {
+    answered = true;
+    sendStatus(inOurForm(given));
+  };
+  call.sendMessage = (message, callback) => {
+    if (answered) callback();
+    else sendMessage(message, callback);
+  };
+  call.stream.once("error", () => call.stream.close(constants.NGHTTP2_INTERNAL_ERROR));
+}
 
 /** A caller that does not end its side would keep the stream, and its place, although it has its answer. */
 function endWithAnswer(stream: ServerHttp2Stream): void {
