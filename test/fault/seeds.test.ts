@@ -38,7 +38,7 @@ describe("whatever happens, every promise is kept", () => {
   );
 
   test("and it did happen: each kind of fault took place, and every kind of request was made", (context) => {
-    if (reports.length < kinds.length - 1) context.skip("one seed has only some kinds");
+    if (given !== undefined) context.skip("one seed has only some kinds");
     const steps = reports.flatMap((report) => report.steps);
     const possible = kinds.filter((kind) => kind.impossible?.(world) === undefined);
     const seen = new Set(steps.filter(({ missed }) => missed === undefined).map(({ name }) => name));
