@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Platform } from "@sallyport/infra/platform";
 import { type LoadGenerator, type Server, startLoadGenerator, startModelServer, startPortkey } from "./children.ts";
+import { type Counts, measureCounts } from "./counts.ts";
 import type { Options } from "./options.ts";
 import { approveBenchModel, cpuOfPlatform, memoryOfPlatform, type PerProcess, start, warningsIn } from "./platform.ts";
 import { type Memory, memoryOf } from "./proc.ts";
@@ -25,6 +26,7 @@ export interface PlatformResult {
   readonly lines: readonly Line[];
   /** Concurrency → process → processor milliseconds a request. */
   readonly cpu: Readonly<Record<number, PerProcess<number>>>;
+  readonly counts: Counts;
   /** Share of one core that each process takes with nothing to do. */
   readonly cpuAtRest: PerProcess<number>;
   readonly errorsLogged: number;
@@ -52,6 +54,8 @@ export async function measurePlatform(context: BenchContext): Promise<PlatformRe
     const targets = targetsOf(modelServer.url, stream ? undefined : peer?.url, platform, stream);
     lines.push(...(await runRounds(generator, targets, { ...options, concurrencies, stream }, tell)));
   }
+  tell("what a request makes database and bus do");
+  const counts = await measureCounts(platform, generator);
   const cpu: Record<number, PerProcess<number>> = {};
   for (const concurrency of options.concurrencies)
     cpu[concurrency] = await measureCpu(context, platform, generator, concurrency);
@@ -62,6 +66,7 @@ export async function measurePlatform(context: BenchContext): Promise<PlatformRe
     ...(peer && { peerMemory: memoryOf(peer.pid) }),
     lines,
     cpu,
+    counts,
     cpuAtRest: atRest,
     errorsLogged: warningsIn(platform).length,
   };

@@ -1,4 +1,5 @@
 /** The results as tables for people. The JSON has them whole. */
+import type { Counts } from "./counts.ts";
 import type { GrowthPoint } from "./growth.ts";
 import type { Hop } from "./hops.ts";
 import type { PlatformResult } from "./latency.ts";
@@ -26,6 +27,7 @@ export function printReport(report: Report): void {
   );
   if (report.lines) printLines(report.lines);
   if (report.cpu) printCpu(report.cpu);
+  if (report.counts) printCounts(report.counts);
   if (report.memory) printMemory(report);
   if (report.startMs) {
     const { cold, warm } = report.startMs;
@@ -67,6 +69,13 @@ function printCpu(cpu: NonNullable<Report["cpu"]>): void {
   table(
     ["process", ...columns.map((column) => `at ${column}`)],
     [...rows, ["sum", ...columns.map((one) => ms(sum(one)))]],
+  );
+}
+
+function printCounts({ transactions, walFlushes, walKb, messages }: Counts): void {
+  const stored = Object.entries(messages).map(([stream, count]) => `${stream} ${count.toFixed(1)}`);
+  console.log(
+    `\nA request makes ${transactions.toFixed(1)} transactions, ${walFlushes.toFixed(1)} flushes of ${walKb.toFixed(0)} KiB of write-ahead log, and bus messages: ${stored.join(", ")}`,
   );
 }
 
