@@ -1,5 +1,5 @@
 /** What the service serves: AuditService to auditors, receipts and bodies to neighbours, tiles to tools. */
-import { createServer as createHttpServer, type RequestListener } from "node:http";
+import { createServer as createHttpServer, type RequestListener, type ServerOptions } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { AuthzInput } from "@sallyport/policy";
 import { allowedCallers } from "@sallyport/proto/calls";
@@ -12,6 +12,7 @@ import {
   serve,
   switchCode,
   switchError,
+  type TlsMaterial,
 } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 import { openBody } from "./handlers/open-body.ts";
@@ -106,9 +107,7 @@ export async function serveFiles(context: Context): Promise<AsyncDisposable> {
   const listener: RequestListener = (request, response) => void serveTiles(tiles, request, response);
   const limits = { headersTimeout: 10_000, requestTimeout: 10_000, maxHeaderSize: 16 * 1024 };
   const { host, port } = config.httpAddress;
-  const server = isLoopback(host)
-    ? createHttpServer(limits, listener)
-    : createHttpsServer({ ...limits, cert: tls.cert, key: tls.key, minVersion: "TLSv1.3" }, listener);
+  const server = isLoopback(host) ? createHttpServer(limits, listener) : httpsServer(tls, limits, listener);
   server.maxConnections = 256;
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(port, host, resolve));
   return {
@@ -118,4 +117,13 @@ export async function serveFiles(context: Context): Promise<AsyncDisposable> {
         server.closeAllConnections();
       }),
   };
+}
+
+/** A certificate that was replaced is shown to the next connection. */
+function httpsServer(tls: TlsMaterial, limits: ServerOptions, listener: RequestListener) {
+  const material = () => ({ cert: tls.cert, key: tls.key, minVersion: "TLSv1.3" }) as const;
+  const server = createHttpsServer({ ...limits, ...material() }, listener);
+  const stop = tls.onChange?.(() => server.setSecureContext(material()));
+  server.once("close", () => stop?.());
+  return server;
 }
