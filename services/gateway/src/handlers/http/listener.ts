@@ -121,7 +121,7 @@ function unreadable({ code }: NodeJS.ErrnoException): AppError {
     );
   if (code === "ERR_HTTP_REQUEST_TIMEOUT")
     return fault("REQUEST_TIMEOUT", "the request came too slowly; send it again");
-  return fault("REQUEST_MALFORMED", "this is not a well-formed HTTP/1.1 request");
+  return fault("REQUEST_MALFORMED", "this is not a well-formed HTTP request");
 }
 
 function fault(reason: string, message: string): AppError {

@@ -41,7 +41,7 @@ export function checkHead(
   if ((request.url ?? "").length > limits.urlChars)
     throw refused("URL_TOO_LONG", `the URL has more than ${limits.urlChars} characters`);
   if (request.httpVersion === "1.1" && !request.headersDistinct.host)
-    throw refused("HOST_MISSING", "HTTP/1.1 asks for a host header");
+    throw refused("HOST_MISSING", "send a host header");
   const repeated = single.find((name) => (request.headersDistinct[name]?.length ?? 0) > 1);
   if (repeated !== undefined) throw refused("HEADER_REPEATED", `send one header ${repeated}`);
 }
