@@ -9,7 +9,7 @@ import { Load } from "../support/load.ts";
 import { streamOf } from "../support/random.ts";
 import { Reviewer } from "../support/reviewer.ts";
 import { describeStep, type Step, scheduleMs, scheduleOf } from "./schedule.ts";
-import type { Pause } from "./switch-faults.ts";
+import { liftAll, type Pause } from "./switch-faults.ts";
 import type { World } from "./world.ts";
 
 export interface StepReport {
@@ -60,6 +60,7 @@ export async function runSeed(world: World, seed: number): Promise<SeedReport> {
     const done = steps.map(({ what, missed }) => `${what}${missed === undefined ? "" : ` (${missed})`}`);
     throw new Error(`seed ${seed}: ${error.message}, after ${done.join("; ")}`, { cause: error });
   });
+  await liftAll(world);
   await quiet(world);
   const pauses = holding(world.pauses, startedAt, schedule);
   const evidence = await gather({ sallyport, clients, log }, { calls: load.calls, before, since, pauses });

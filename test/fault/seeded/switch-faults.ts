@@ -43,25 +43,38 @@ const paused: FaultKind = {
   touches: () => "kill switch",
   async begin(world, target) {
     const { affects, of } = targets[target as keyof typeof targets];
-    const { switches } = world.clients;
-    const as = (person: Person) => ({ bearer: world.sallyport.token(person), deadlineMs });
     const asked = { target: { target: of(world) }, kind: SwitchKind.PAUSE, justification: why, expiresInSeconds };
-    const { id } = (await switches.pause(asked, as("operator"))).switch!;
+    const { id } = (await world.clients.switches.pause(asked, as(world, "operator"))).switch!;
     const pause: Pause = { id, target, affects, from: performance.now(), until: Number.POSITIVE_INFINITY };
     world.pauses.push(pause);
-    const lift = async () => {
-      for (const person of ["operator", "approver"] as const)
-        await switches.resume({ switchId: id, justification: why }, as(person)).catch((error: { code: string }) => {
-          // An earlier try may have come through without its reply.
-          if (error.code !== "FAILED_PRECONDITION" && error.code !== "ALREADY_EXISTS") throw error;
-        });
-      return true;
-    };
     return begun(async () => {
       pause.until = performance.now();
-      await waitFor("two people to lift the switch", lift, { timeoutMs: 60_000, everyMs: 300 });
+      await lift(world, id);
     });
   },
 };
+
+const as = ({ sallyport }: World, person: Person) => ({ bearer: sallyport.token(person), deadlineMs });
+
+/** By two people, as often as it takes. */
+async function lift(world: World, switchId: string): Promise<void> {
+  const ask = async () => {
+    for (const person of ["operator", "approver"] as const)
+      await world.clients.switches
+        .resume({ switchId, justification: why }, as(world, person))
+        .catch((error: { code: string }) => {
+          // An earlier try may have come through without its reply.
+          if (error.code !== "FAILED_PRECONDITION" && error.code !== "ALREADY_EXISTS") throw error;
+        });
+    return true;
+  };
+  await waitFor("two people to lift the switch", ask, { timeoutMs: 60_000, everyMs: 300 });
+}
+
+/** Also a pause whose reply was lost holds. */
+export async function liftAll(world: World): Promise<void> {
+  const { switches } = await world.clients.switches.listSwitches({}, as(world, "operator"));
+  for (const { id } of switches) await lift(world, id);
+}
 
 export const switchFaults: readonly FaultKind[] = [paused];

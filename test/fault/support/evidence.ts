@@ -1,5 +1,6 @@
 /** All that can be known of what happened, read once: from the ledger, the log, the review queue, and the callers themselves. */
 import type { RequestSecret, TrustBundle } from "@sallyport/attestation";
+import { waitFor } from "@sallyport/runtime/testing";
 import type { OpenedCheckpoint } from "@sallyport/tlog";
 import {
   type Call,
@@ -180,7 +181,10 @@ async function fetchReleased(
   return await Promise.all(
     wanted.map(async ({ id: requestId }) => {
       const options = { bearer: sallyport.token(authors.get(requestId)!), deadlineMs: 10_000 };
-      const { output, ticket } = await clients.generation.getRequest({ requestId }, options);
+      // A switch that was just lifted may hold for a moment yet.
+      const { output, ticket } = await waitFor("an output", () =>
+        clients.generation.getRequest({ requestId }, options),
+      );
       return { requestId, text: output.map(({ text }) => text).join(""), ticket: Buffer.from(ticket).toString() };
     }),
   );
