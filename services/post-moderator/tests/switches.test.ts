@@ -37,3 +37,14 @@ test("a run that is switched off between two windows ends, and its second window
   expect(failed.value).toMatchObject({ code: stoppedBySwitch, retryable: true });
   expect(await windowVerdicts(platform, run, 1)).toHaveLength(1);
 });
+
+test("a first window that comes with the start of what is switched off gets no verdict", async () => {
+  await platform.switchOff(pause({ scope: "model", model: "pilot" }));
+  await waitFor("the pause", () => door2.context.switches.find(about));
+  const run = await beginRun(platform, { first: { text: "All there is.", final: true } });
+  const bodies = await waitFor("its end", async () => {
+    const verdicts = await verdictsOf(platform, run);
+    return verdicts.length > 0 && verdicts.map(({ body }) => body);
+  });
+  expect(bodies).toMatchObject([{ case: "failed", value: { code: stoppedBySwitch, retryable: true } }]);
+});
