@@ -3,6 +3,7 @@ import { createPrivateKey, type webcrypto } from "node:crypto";
 import { readFileSync } from "node:fs";
 import * as x509 from "@peculiar/x509";
 import { writeWhole } from "./files.ts";
+import { issuingCertificate } from "./pki.ts";
 
 const DAY_MS = 86_400_000;
 const CA_DAYS = 3_650;
@@ -43,7 +44,7 @@ export async function issueLeaf(
   now: Date,
 ): Promise<void> {
   const keys = await newKeys();
-  const ca = new x509.X509Certificate(readFileSync(files.ca, "utf8"));
+  const ca = new x509.X509Certificate(issuingCertificate(files.ca, caKeyFile).toString());
   const names = [
     { type: "dns", value: "localhost" },
     // Where each has a host of its own: the name of its container or Kubernetes service.

@@ -1,4 +1,4 @@
-import { createPublicKey, X509Certificate } from "node:crypto";
+import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { services } from "@sallyport/proto/subjects";
@@ -40,14 +40,35 @@ export async function ensureCertificates(home: Home, now: Date): Promise<string[
     await (await issuer()).issueCa(caCert, caKey, now);
     issued.push("ca");
   }
-  const ca = new X509Certificate(readFileSync(caCert));
+  const ca = issuingCertificate(caCert, caKey);
   for (const holder of certificateHolders) {
     const files = certificateFiles(home, holder);
-    if (existsSync(files.key) && isCurrent(files.cert, now, ca)) continue;
+    if (isCurrent(files.cert, now, ca) && isPair(files)) continue;
     await (await issuer()).issueLeaf(files, caKey, holder, spiffeId(holder), now);
     issued.push(holder);
   }
   return issued;
+}
+
+/** Whoever was killed while writing the two may have left a key that is another certificate's. */
+function isPair({ cert, key }: CertificateFiles): boolean {
+  return (
+    existsSync(key) && new X509Certificate(readFileSync(cert)).checkPrivateKey(createPrivateKey(readFileSync(key)))
+  );
+}
+
+const pemCertificate = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/**
+ * Of the authorities that are believed the one that this key signs for: while the authority is replaced there are two. Throws
+ * when there is none.
+ */
+export function issuingCertificate(caFile: string, caKeyFile: string): X509Certificate {
+  const key = createPrivateKey(readFileSync(caKeyFile));
+  const authorities = readFileSync(caFile, "utf8").match(pemCertificate) ?? [];
+  const found = authorities.map((pem) => new X509Certificate(pem)).find((ca) => ca.checkPrivateKey(key));
+  if (!found) throw new Error(`${caKeyFile} is the key of no authority in ${caFile}`);
+  return found;
 }
 
 /** Loaded only when something is to be issued: it takes a quarter of a second. */
