@@ -30,6 +30,8 @@ export async function* runChat(
   let verifier: OutputVerifier | undefined;
   for await (const event of transport.chat(chat, call)) {
     if ("accepted" in event) {
+      // One request a call: windows of two would be one text that no proof is about.
+      if (requestId) throw malformed("a second request id");
       requestId = event.accepted;
       onAccepted(requestId);
       if (trust) verifier = new OutputVerifier({ trust: trust(), requestId, content: contentBytes(chat.content) });
@@ -40,6 +42,7 @@ export async function* runChat(
       const index = contents.push(content) - 1;
       yield { index, text: content.text, sanitised: content.sanitised };
     } else if (event.outcome.state === RequestState.RELEASED) {
+      if (trust && !verifier) throw malformed("an outcome came before the request id");
       const { policyDigest, leafHash } = event.outcome;
       return {
         requestId,
