@@ -8,7 +8,7 @@ import { begun, type FaultKind } from "./kind.ts";
 import type { World } from "./world.ts";
 
 /** As seeded/links.ts names them. */
-export const linkNames: readonly string[] = [
+const linkNames: readonly string[] = [
   ...services.map((service) => `${service}>nats`),
   "gateway>postgres",
   "audit>postgres",

@@ -83,7 +83,7 @@ export interface Evidence {
   logTrust: LogTrust;
 }
 
-export const outboxRoles = ["gateway", "governance", "audit"] as const;
+const outboxRoles = ["gateway", "governance", "audit"] as const;
 const proofsAtOnce = 16;
 
 export interface Sources {
