@@ -18,8 +18,8 @@ import { AppError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import { counter, observe } from "./telemetry/metrics.ts";
 
-export const confirmEveryMs = 1_000;
-export const staleAfterMs = 3_000;
+const confirmEveryMs = 1_000;
+const staleAfterMs = 3_000;
 
 const refusals = counter("sallyport_state_refusals_total", "Refusals because signed state was stale.", ["bucket"]);
 
@@ -35,8 +35,7 @@ export interface WatchedState<T> extends AsyncDisposable {
 
 export interface WatchOptions<T> {
   bus: Pick<Bus, "readValue" | "onPut">;
-  /** The trust bundle, or what returns the one that holds now. */
-  trust: TrustBundle | (() => TrustBundle);
+  trust: TrustBundle;
   bucket: string;
   key: string;
   /** From the signed value; throws when it makes no sense, and then the value is refused. */
@@ -170,8 +169,7 @@ class Watch<T> implements WatchedState<T> {
   async #accept(envelope: Envelope): Promise<boolean> {
     const { bucket, key, trust, clock, decode } = this.#options;
     const now = clock.now();
-    const bundle = typeof trust === "function" ? trust() : trust;
-    const state = verifyState(envelope, bundle, { bucket, key, minVersion: Math.max(1, this.version), now });
+    const state = verifyState(envelope, trust, { bucket, key, minVersion: Math.max(1, this.version), now });
     const digest = envelopeDigest(envelope);
     if (state.version === this.version) {
       if (digest === this.#current?.digest) return false;

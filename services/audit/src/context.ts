@@ -97,9 +97,9 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
     }),
   );
   signal.throwIfAborted();
-  const watch = { bus, trust: () => trust, clock, log, bucket: "policy", key: "active" };
-  const policy = watchState({ ...watch, decode: policyFromState });
-  const switches = watchSwitches({ bus, trust, clock, log });
+  const watch = { bus, trust, clock, log };
+  const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: policyFromState });
+  const switches = watchSwitches(watch);
   const tokens = createTokenVerifier(config.issuers, clock);
   const confirmer = createConfirmer(bus);
   stack.move();

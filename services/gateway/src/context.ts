@@ -110,7 +110,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   );
   signal.throwIfAborted();
   const outbox = createOutbox({ db, bus, producer: "gateway", ids, clock, log });
-  const watch = { bus, trust: () => trust, clock, log };
+  const watch = { bus, trust, clock, log };
   const models = watchState({ ...watch, bucket: "models", key: "manifest", decode: readManifest });
   const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: policyFromState });
   const board = { switches: watchSwitches(watch), credentials: watchCredentials(watch) };

@@ -65,7 +65,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const bus = await connectBus({ url: config.natsUrl, nkeySeed, tls, service: "inference-worker", log });
   if (signal.aborted) await bus[Symbol.asyncDispose]();
   signal.throwIfAborted();
-  const watch = { bus, trust: () => trust, clock, log };
+  const watch = { bus, trust, clock, log };
   return {
     ...{ config, log, clock, ids, signer, encryptionKey, trust, bus, guardPrompt },
     manifest: watchState<Manifest>({ ...watch, bucket: "models", key: "manifest", decode: readManifest }),

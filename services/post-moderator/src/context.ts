@@ -61,7 +61,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
     log,
   });
   signal.throwIfAborted();
-  const watch = { bus, trust: () => trust, clock, log };
+  const watch = { bus, trust, clock, log };
   const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: policyFromState });
   const models = watchState({ ...watch, bucket: "models", key: "manifest", decode: readDigests });
   const approvedModel = (digest: string) => models.fresh && models.get().has(digest);

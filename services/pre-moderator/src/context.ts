@@ -49,7 +49,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
     log,
   });
   signal.throwIfAborted();
-  const watch = { bus, trust: () => trust, clock, log };
+  const watch = { bus, trust, clock, log };
   const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: policyFromState });
   return { config, log, clock, tls, bus, signer, policy, switches: watchSwitches(watch) };
 }

@@ -51,6 +51,6 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const bus = await connectBus({ url: config.natsUrl, nkeySeed, tls, service: "watermarker", log });
   if (signal.aborted) await bus[Symbol.asyncDispose]();
   signal.throwIfAborted();
-  const switches = watchSwitches({ bus, trust: () => trust, clock, log });
+  const switches = watchSwitches({ bus, trust, clock, log });
   return { config, log, clock, tls, bus, signer, encryptionKey, trust, switches };
 }
