@@ -35,13 +35,13 @@ const hourMs = 60 * minuteMs;
 const mebibyte = 1024 * 1024;
 
 /** All windows of one request go through one partition, in order. */
-export const windowPartitions = 4;
+const windowPartitions = 4;
 
 /**
  * Makes anything safe as one subject token: letters, digits, `_` and `-` stay, every other UTF-8 byte becomes `=XX`.
  * Injective, so that two names never share a subject. Throws RangeError on an empty or over-long (128 bytes) name.
  */
-export function subjectToken(name: string): string {
+function subjectToken(name: string): string {
   const bytes = new TextEncoder().encode(name);
   if (bytes.length === 0 || bytes.length > 128) throw new RangeError("subject token: 1 to 128 bytes");
   let token = "";
@@ -53,7 +53,7 @@ export function subjectToken(name: string): string {
 }
 
 /** FNV-1a over the request id: stable across processes and versions. */
-export function windowPartition(requestId: string): number {
+function windowPartition(requestId: string): number {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(requestId)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
   return hash % windowPartitions;

@@ -54,7 +54,7 @@ async function writeToken(home: Home, issuer: string, client: DevClient): Promis
 }
 
 /** Client credentials grant (RFC 6749 4.4) for the platform's API. */
-export async function requestToken(issuer: string, client: DevClient): Promise<{ token: string; lifeMs: number }> {
+async function requestToken(issuer: string, client: DevClient): Promise<{ token: string; lifeMs: number }> {
   const response = await fetch(`${issuer}/token`, {
     method: "POST",
     headers: { authorization: `Basic ${Buffer.from(`${client.id}:${client.secret}`).toString("base64")}` },

@@ -9,7 +9,7 @@ const TIMEOUT_MS = 90_000;
 const TAR_BLOCK = 512;
 
 /** SHA-256 of the release's archives, from its SHA256SUMS. */
-export const RELEASE_SUMS: Readonly<Record<string, string>> = {
+const RELEASE_SUMS: Readonly<Record<string, string>> = {
   "linux-amd64": "bf5edc7b1ce98e885c368cb43a886eb148dc5d0551d99f3cf6141fb5e1954c70",
   "linux-arm64": "e2fbab4cad7d3c76e3052eb959570393c9d73ba756b70bf8e9eea61e9ae6d49c",
 };

@@ -28,7 +28,7 @@ export function newSeed(file: string): void {
   writeWhole(file, `${new TextDecoder().decode(createUser().getSeed())}\n`);
 }
 
-export function configFile(home: Home): string {
+function configFile(home: Home): string {
   return join(home.natsDir, "nats-server.conf");
 }
 

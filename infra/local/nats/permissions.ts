@@ -95,7 +95,7 @@ function bucketPermissions(service: ServiceName, name: BucketName): SubjectPermi
 }
 
 /** The provisioner describes streams and consumers; no message subject, no message get, no delete, no purge. */
-export function provisionerPermissions(): SubjectPermissions {
+function provisionerPermissions(): SubjectPermissions {
   const stream = ["CREATE", "UPDATE", "INFO"].map((verb) => `$JS.API.STREAM.${verb}.*`);
   const consumer = ["$JS.API.CONSUMER.CREATE.*.>", "$JS.API.CONSUMER.INFO.*.*"];
   return {

@@ -5,7 +5,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { Ids } from "./clock.ts";
 
-export const apiTokenPrefix = "sp_";
+const apiTokenPrefix = "sp_";
 /** The buckets' keys `tokens-0` to `tokens-7`. */
 export const apiTokenShards = 8;
 

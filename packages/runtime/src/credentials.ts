@@ -145,7 +145,7 @@ function identityOf({ tenant, subject, groups }: Entry, issuer: string, credenti
 
 const tokenFields = ["id", "hash", "tenant", "issuer", "subject", "groups", "expiresAt"];
 
-export function readTokens(value: Json): Tokens {
+function readTokens(value: Json): Tokens {
   const tokens = list(fields(value, ["tokens"]).tokens, (entry): Token => {
     const { id, hash, issuer, expiresAt, ...rest } = fields(entry, tokenFields);
     return {
@@ -159,7 +159,7 @@ export function readTokens(value: Json): Tokens {
   return new Map(tokens.map((token) => [token.id, token]));
 }
 
-export function readCertificates(value: Json): Certificates {
+function readCertificates(value: Json): Certificates {
   const found = list(fields(value, ["certificates"]).certificates, (entry): Certificate => {
     const { id, spiffeId, subjectDn, expiresAt, ...rest } = fields(
       entry,

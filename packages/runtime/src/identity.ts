@@ -7,7 +7,7 @@ import { type ClientCertificate, thumbprintOf } from "./identity-certificate.ts"
 import { createKeySource, type KeySource } from "./jwks.ts";
 
 /** Asymmetric only: nobody who can verify can also sign. */
-export const tokenAlgorithms = ["ES256", "EdDSA", "RS256", "PS256"] as const;
+const tokenAlgorithms = ["ES256", "EdDSA", "RS256", "PS256"] as const;
 const clockToleranceSeconds = 30;
 const maxTokenLength = 16 * 1024;
 const maxGroups = 200;

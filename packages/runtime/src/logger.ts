@@ -45,7 +45,7 @@ export function createLogger(service: string, level: LogLevel, destination?: Des
 }
 
 /** Name, code, reason, message, stack and causes of an error; no other property, since libraries put anything there. */
-export function describeError(error: unknown, depth = 0): unknown {
+function describeError(error: unknown, depth = 0): unknown {
   if (!(error instanceof Error)) return { type: typeof error };
   const { code, reason } = error as { code?: unknown; reason?: unknown };
   return {

@@ -14,7 +14,7 @@ import {
 export const maxNoteBytes = 1_000_000;
 
 /** Signature lines that a note may have (the specification asks for at least 16). */
-export const maxSignatures = 100;
+const maxSignatures = 100;
 
 /** One signature line: who claims to have signed, and the bytes after the key id. */
 export type NoteSignature = { readonly name: string; readonly keyId: number; readonly signature: Uint8Array };
@@ -37,7 +37,7 @@ export function signNote(text: string, signers: readonly NoteSigner[]): string {
 }
 
 /** One signature line, with its newline. */
-export function formatSignature({ name, keyId, signature }: NoteSignature): string {
+function formatSignature({ name, keyId, signature }: NoteSignature): string {
   checkKeyName(name);
   const id = new Uint8Array(4);
   new DataView(id.buffer).setUint32(0, keyId);

@@ -5,9 +5,6 @@ import { type Hash, maxProofHashes } from "./merkle.ts";
 import { verifyInclusion } from "./merkle-proof.ts";
 import { maxNoteBytes, parseNote } from "./note.ts";
 
-/** The file extension that c2sp.org/tlog-proof asks for. */
-export const proofFileExtension = ".tlog-proof";
-
 /** A self-contained proof that a leaf is in a log (c2sp.org/tlog-proof). */
 export type TlogProof = {
   /** Zero-based index of the leaf. */

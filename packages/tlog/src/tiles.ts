@@ -5,9 +5,6 @@ import { checkSize, type Hash, type HashReader, nodeHash } from "./merkle.ts";
 /** Hashes in a full tile, and entries in a full bundle (c2sp.org/tlog-tiles). */
 export const tileWidth = 256;
 
-/** Bytes of a full hash tile. */
-export const fullTileBytes = tileWidth * 32;
-
 /** The longest entry that a bundle can carry: its length is a uint16. */
 export const maxEntryBytes = 65_535;
 
@@ -54,7 +51,7 @@ export function tileWidthAt(level: number | "entries", index: number, size: numb
 }
 
 /** The tile, as wide as a tree of `size` leaves has it, that holds the subtree hash (`level`, `index`). */
-export function tileOfHash(level: number, index: number, size: number): Tile {
+function tileOfHash(level: number, index: number, size: number): Tile {
   const tileLevel = Math.floor(level / 8);
   const tileIndex = Math.floor((index * 2 ** (level % 8)) / tileWidth);
   const width = tileWidthAt(tileLevel, tileIndex, size);

@@ -4,7 +4,7 @@ import type { Head } from "./db/log.ts";
 import { countAppend } from "./metrics.ts";
 
 /** Items that share one transaction and one signed head. */
-export const maxBatchItems = 256;
+const maxBatchItems = 256;
 
 /**
  * A batch waits this long for more to come: a signed head for every record by itself would cost more than the request that
@@ -13,7 +13,7 @@ export const maxBatchItems = 256;
 const gatherMs = 50;
 
 /** Items that wait; more are refused, and the bus brings them again. */
-export const maxQueuedItems = 4_096;
+const maxQueuedItems = 4_096;
 
 export interface Appender {
   /**

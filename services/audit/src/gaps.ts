@@ -6,10 +6,10 @@ import { type Gap, takeGaps } from "./db/arrivals.ts";
 const lookEveryMs = 1_000;
 
 /** Later events overtake earlier ones for a moment; only then is one missing. */
-export const gapGraceMs = 2_000;
+const gapGraceMs = 2_000;
 
 /** How long a producer has to send again what it was asked for. */
-export const askAgainMs = 10_000;
+const askAgainMs = 10_000;
 
 export interface GapWatchOptions {
   readonly db: Db;

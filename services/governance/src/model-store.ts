@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { AppError, type Ids } from "@sallyport/runtime";
 import { checkGguf, GgufError, type GgufFacts, maxHeaderBytes } from "./domain/gguf.ts";
 
-export const maxChunkBytes = 1024 * 1024;
+const maxChunkBytes = 1024 * 1024;
 /** Longer than any import may take. */
 const abandonedAfterMs = 2 * 3_600_000;
 

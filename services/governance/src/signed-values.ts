@@ -16,8 +16,8 @@ import { type Place, signNext } from "./signed-state.ts";
 export const manifestPlace = { bucket: "models", key: "manifest" } as const;
 export const policyPlace = { bucket: "policy", key: "active" } as const;
 export const switchesPlace = { bucket: "switches", key: "active" } as const;
-export const certificatesPlace = { bucket: "credentials", key: "certificates" } as const;
-export const tokensPlace = (key: string) => ({ bucket: "credentials", key }) as const;
+const certificatesPlace = { bucket: "credentials", key: "certificates" } as const;
+const tokensPlace = (key: string) => ({ bucket: "credentials", key }) as const;
 
 /** At the very first start: empty values, so that no reader is stale for lack of a key. */
 export async function signFirstValues(context: Context): Promise<void> {

@@ -77,7 +77,7 @@ interface LogLine {
 }
 
 /** Each service's log lines of level error, and of a lower one that calls something INTERNAL or knows no code for it. */
-export function alarms({ platform }: TestPlatform, expected: (line: LogLine) => boolean): string[] {
+function alarms({ platform }: TestPlatform, expected: (line: LogLine) => boolean): string[] {
   return services.flatMap((service) => {
     const lines = readFileSync(platform.service(service).logFile, "utf8")
       .split("\n")

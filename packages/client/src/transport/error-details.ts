@@ -28,6 +28,6 @@ export function fromDetails({ code, reason, message }: Told, details: Details, f
   });
 }
 
-export function isCode(code: unknown): code is ErrorCode {
+function isCode(code: unknown): code is ErrorCode {
   return code !== "UNVERIFIED" && (errorCodes as readonly unknown[]).includes(code);
 }

@@ -16,8 +16,8 @@ export interface PolicyBundle {
   readonly wasm: Uint8Array<ArrayBuffer>;
 }
 
-export const wasmPath = "dist/policy.wasm";
-export const manifestPath = "dist/manifest.json";
+const wasmPath = "dist/policy.wasm";
+const manifestPath = "dist/manifest.json";
 
 /** A packed bundle travels in a signed KV value of at most 512 KiB, in base64. */
 export const maxPackedBytes = 380_000;

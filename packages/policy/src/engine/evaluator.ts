@@ -1,8 +1,7 @@
 import { createRequire } from "node:module";
 import { PolicyError } from "../errors.ts";
 
-const pageBytes = 64 * 1024;
-/** Memory a policy may take: its data twice over and the largest input fit many times. */
+/** Memory a policy may take, in pages of 64 KiB: its data twice over and the largest input fit many times. */
 const maxPages = 512;
 const initialPages = 8;
 /** An instance that grew beyond this is replaced by a fresh one before the next evaluation. */
@@ -74,5 +73,3 @@ export class Evaluator {
     return policy;
   }
 }
-
-export const maxMemoryBytes = maxPages * pageBytes;

@@ -1,6 +1,6 @@
 /** What the Rego of a bundle is given and gives back. Offsets never reach it: it decides about facts. */
 
-export const doorStages = ["door1", "door2"] as const;
+const doorStages = ["door1", "door2"] as const;
 export type DoorStage = (typeof doorStages)[number];
 
 export const outcomes = ["allow", "deny", "hold", "sanitise"] as const;

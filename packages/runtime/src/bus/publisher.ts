@@ -20,7 +20,7 @@ interface SendOptions {
   lastSequence?: number;
 }
 
-export const publishTimeoutMs = 5_000;
+const publishTimeoutMs = 5_000;
 const tryTimeoutMs = 2_000;
 /** JetStream error codes: message too large for the stream; the subject belongs to another stream; somebody else wrote. */
 const refusedForGood = new Set([10054, 10060, 10071]);

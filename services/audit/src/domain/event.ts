@@ -38,7 +38,7 @@ export type Reading =
   | { readonly ok: true; readonly event: LogEvent }
   | { readonly ok: false; readonly reason: string; readonly place: Place | undefined };
 
-export const firstSequence = 1;
+const firstSequence = 1;
 const maxBodies = 4_096;
 const aeadOverheadBytes = 28;
 const tokenForm = /^[A-Za-z0-9_-]{1,64}$/;

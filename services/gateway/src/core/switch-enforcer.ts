@@ -49,7 +49,7 @@ export function startSwitchEnforcer(context: Context): AsyncDisposable {
 }
 
 /** One round: a batch of requests at work that fall under a switch now, ended. Returns how many. */
-export async function endSwitchedOff(context: Context): Promise<number> {
+async function endSwitchedOff(context: Context): Promise<number> {
   const { db, moves, switches, credentials } = context;
   // While nobody knows, nothing is ended for good: streams are cut, and nothing goes out.
   if (!switches.fresh) return 0;

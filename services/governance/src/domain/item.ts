@@ -31,7 +31,7 @@ export interface Item {
 }
 
 /** The gateway blocks at `expiresAt`; a decision made just before it would come too late to count. */
-export const decideMarginMs = 5_000;
+const decideMarginMs = 5_000;
 
 export function isLeased(item: Item, now: Date): boolean {
   return item.leaseExpiresAt !== null && now.getTime() < item.leaseExpiresAt.getTime();

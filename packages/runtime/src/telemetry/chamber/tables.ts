@@ -158,8 +158,6 @@ export const chamberMetrics: Readonly<Record<string, Family>> = {
   },
 };
 
-export type WorkerMetric = keyof typeof chamberMetrics;
-
 /** The family that a sample belongs to, when its name and every label are allowed. */
 export function familyOf(
   name: string,
