@@ -100,6 +100,19 @@ function ownGroups(wanted: readonly string[], { groups }: CallerIdentity, granta
   });
 }
 
+/** A successor's: what its owner has lost since, or policy has taken back, does not live on in it. */
+export function keptGroups(
+  { groups }: Pick<TokenRow, "groups">,
+  grantable: readonly string[],
+  owner: Pick<CallerIdentity, "groups"> | undefined,
+): string[] {
+  const kept = groups.filter((group) => grantable.includes(group) && (!owner || owner.groups.includes(group)));
+  if (kept.length > 0) return kept;
+  throw new AppError("PERMISSION_DENIED", "none of the token's groups may be carried by a successor", {
+    reason: "NO_GRANTABLE_GROUP",
+  });
+}
+
 function readGroups(wanted: readonly string[], may: readonly string[]): string[] {
   must(wanted.length >= 1 && wanted.length <= maxGroups, "groups", `are 1 to ${maxGroups}`);
   const refused = wanted.find((group) => !may.includes(group));

@@ -92,6 +92,11 @@ export function resourceOf({ target, tenant }: Pick<SwitchRow, "target" | "tenan
   return { platform: true, ...(target.scope === "model" && { model: target.model }) };
 }
 
+/** Who lifts it: break-glass is past everybody's office, so that no tenant's operators undo it. */
+export function liftResourceOf(row: Pick<SwitchRow, "target" | "tenant" | "breakGlass">): AuthzInput["resource"] {
+  return resourceOf(row.breakGlass ? { target: row.target, tenant: everybodys } : row);
+}
+
 export function holds({ state, expiresAt }: SwitchRow, now: Date): boolean {
   return (state === "active" || state === "resume_asked") && !(expiresAt && expiresAt <= now);
 }

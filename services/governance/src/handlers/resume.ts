@@ -4,7 +4,7 @@ import { authorise, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
 import { askResume, findSwitch, liftSwitch } from "../db/switches.ts";
 import { readJustification } from "../domain/justification.ts";
-import { resourceOf, resumeStep, type SwitchRow } from "../domain/switch.ts";
+import { liftResourceOf, resumeStep, type SwitchRow } from "../domain/switch.ts";
 import { putNow } from "../signed-state.ts";
 import { lockSwitches, recordStep, type SwitchStep } from "../switch-steps.ts";
 import { switchView } from "../views.ts";
@@ -20,7 +20,7 @@ export async function resume(context: Context, caller: CallerIdentity, request: 
     authorise(context, caller, "switch.resume", { tenant: caller.tenant });
     throw new AppError("NOT_FOUND", "there is no switch of that id", { reason: "SWITCH_NOT_FOUND" });
   }
-  authorise(context, caller, "switch.resume", resourceOf(found));
+  authorise(context, caller, "switch.resume", liftResourceOf(found));
   const why = readJustification(request.justification);
   const { row, state } = await outbox.commit(async (tx) => {
     await lockSwitches(tx);

@@ -4,7 +4,7 @@ import { authorise, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
 import { credentialEvent } from "../credential-events.ts";
 import { countListed, endListed, insertToken } from "../db/tokens.ts";
-import { readRotation, serviceIssuer, type TokenRow } from "../domain/credential.ts";
+import { keptGroups, readRotation, serviceIssuer, type TokenRow } from "../domain/credential.ts";
 import { putNow } from "../signed-state.ts";
 import { signTokens } from "../signed-values.ts";
 import { tokenView } from "../views.ts";
@@ -13,15 +13,17 @@ import { isOwn, visibleToken } from "./revoke-token.ts";
 
 /** A successor, and an end for the one before: in between both hold, so that nothing stops meanwhile. */
 export async function rotateToken(context: Context, caller: CallerIdentity, request: RotateTokenRequest) {
-  const { clock, ids, outbox } = context;
+  const { clock, ids, outbox, policy } = context;
   const found = await visibleToken(context, caller, request.id);
   mayHold(context, caller, found);
   const now = clock.now();
   const { formerEndsAt, expiresAt } = readRotation(request, now);
+  const { grantable } = policy.get().settings.credentials;
+  const groups = keptGroups(found, grantable, isOwn(found, caller) ? caller : undefined);
   const { id, token: secret, hash } = createApiToken(ids);
   const row: TokenRow = {
     ...found,
-    ...{ id, expiresAt, creator: personOf(caller), createdBy: caller.subject, createdAt: now, revokedAt: null },
+    ...{ id, groups, expiresAt, creator: personOf(caller), createdBy: caller.subject, createdAt: now, revokedAt: null },
   };
   const rotated = await outbox.commit(async (tx) => {
     const former = await endListed(tx, found.id, formerEndsAt);
