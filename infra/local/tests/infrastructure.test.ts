@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +6,7 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import type { ServiceName } from "@sallyport/proto/subjects";
 import { buckets, streams, subjects } from "@sallyport/proto/subjects";
+import { waitFor } from "@sallyport/runtime/testing";
 import { createRemoteJWKSet, jwtVerify } from "jose";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -18,6 +19,7 @@ import { sessionOptions } from "../postgres/grants.ts";
 import { HomeInUse } from "../process/lock.ts";
 
 const PORT_BASE = 27_100;
+const patient = { timeoutMs: 30_000 };
 let home: string;
 let platform: Platform;
 const lines: string[] = [];
@@ -64,6 +66,36 @@ describe("the bus", () => {
     const wanted = [...Object.keys(streams), ...Object.keys(buckets).map((bucket) => `KV_${bucket}`)];
     expect(names.sort()).toEqual(wanted.sort());
   });
+
+  test("delivers what comes after its newest messages were lost in a power cut", async () => {
+    const [{ name }] = streams.DECISIONS.consumers;
+    const send = (id: string) =>
+      asUser("governance", (nc) => nc.request(subjects.decision(id), "x", { timeout: 5_000 }));
+    const next = async () => {
+      const take = `$JS.API.CONSUMER.MSG.NEXT.DECISIONS.${name}`;
+      return asUser("gateway", async (nc) => {
+        const message = await nc.request(take, JSON.stringify({ batch: 1, expires: 2_000_000_000 }), {
+          timeout: 5_000,
+        });
+        await nc.request(message.reply!, "+ACK", { timeout: 2_000 });
+        return message.subject;
+      });
+    };
+    for (const id of ["before-1", "before-2"]) {
+      await send(id);
+      expect(await next()).toBe(subjects.decision(id));
+    }
+    const { nats } = platform;
+    nats.kill("SIGKILL");
+    await nats.stop();
+    for (const entry of readdirSync(nats.storeDir, { recursive: true, encoding: "utf8" })) {
+      // What the stream holds, not what its consumers remember.
+      if (/streams\/DECISIONS\/msgs\/[^/]+$/.test(entry)) rmSync(join(nats.storeDir, entry));
+    }
+    await nats.start();
+    await send("after-1");
+    expect(await next()).toBe(subjects.decision("after-1"));
+  }, 60_000);
 
   test("takes from the worker what the worker may write, and no verdict, job, audit event or state", async () => {
     expect(await request("inference-worker", subjects.window("r1"), "x")).toBe("done");
@@ -134,13 +166,21 @@ describe("the bus", () => {
     await platform.nats.wipe();
     expect(await request("inference-worker", subjects.window("r2"), "x")).toBe("done");
     platform.nats.kill("SIGKILL");
-    await until("a new server", async () => (await request("inference-worker", subjects.window("r3"), "x")) === "done");
+    await waitFor(
+      "a new server",
+      async () => (await request("inference-worker", subjects.window("r3"), "x")) === "done",
+      patient,
+    );
   });
 
   test("is complete again after its files were taken away while it ran", async () => {
     const before = platform.nats.pid;
     rmSync(platform.nats.storeDir, { recursive: true, force: true });
-    await until("another server", async () => platform.nats.pid !== undefined && platform.nats.pid !== before);
+    await waitFor(
+      "another server",
+      async () => platform.nats.pid !== undefined && platform.nats.pid !== before,
+      patient,
+    );
     await platform.nats.whenReady();
     expect(existsSync(join(platform.nats.storeDir, "jetstream"))).toBe(true);
   });
@@ -191,7 +231,11 @@ describe("Postgres", () => {
   test("keeps what was committed through kill -9, and comes back by itself", async () => {
     await query(options("gateway"), "CREATE TABLE kept AS SELECT 42 AS x");
     platform.postgres.kill("SIGKILL");
-    await until("a new Postgres", async () => (await query(options("gateway"), "SELECT x FROM kept"))[0]?.x === 42);
+    await waitFor(
+      "a new Postgres",
+      async () => (await query(options("gateway"), "SELECT x FROM kept"))[0]?.x === 42,
+      patient,
+    );
   });
 
   test("has durable settings", async () => {
@@ -252,7 +296,7 @@ describe("one home, one platform", () => {
     const ports = portsFrom(PORT_BASE + 100);
     await expect(assertPortsFree(ports)).rejects.toThrow(/port 27203 \(auditGrpc\) is taken.*--port-base/);
     server.close();
-    await until("a free port", () => assertPortsFree(ports).then(() => true));
+    await waitFor("a free port", () => assertPortsFree(ports).then(() => true), patient);
     expect(() => portsFrom(80)).toThrow(/--port-base/);
   });
 
@@ -268,10 +312,3 @@ describe("one home, one platform", () => {
     expect(told).not.toContain(platform.token("user"));
   });
 });
-
-async function until(what: string, check: () => Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 30_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 50))) {
-    if (await check().catch(() => false)) return;
-  }
-  throw new Error(`never came: ${what}`);
-}

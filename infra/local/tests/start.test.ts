@@ -2,6 +2,7 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
+import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { REPOSITORY } from "../home.ts";
 import { identify, isAlive, type ProcessId } from "../process/identity.ts";
@@ -9,6 +10,7 @@ import { identify, isAlive, type ProcessId } from "../process/identity.ts";
 const PORT_BASE = 27_300;
 const START_TIMEOUT_MS = 180_000;
 const SECOND_START_S = 10;
+const patient = { timeoutMs: 60_000 };
 const BOOTSTRAP = join(REPOSITORY, "infra", "local", "bootstrap.mjs");
 
 let home: string;
@@ -73,13 +75,6 @@ async function ask(): Promise<string> {
   return choices?.[0]?.message.content ?? `status ${response.status}: ${body}`;
 }
 
-async function until(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 60_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 100))) {
-    if (await check()) return;
-  }
-  throw new Error(`never came: ${what}`);
-}
-
 describe("npm start", () => {
   test(
     "brings a new home up to an answered request; tells where things are, and no token; a second one is told so",
@@ -112,8 +107,8 @@ describe("npm start", () => {
       const all = children();
       const door = all.find((child) => (child as ProcessId & { name: string }).name === "pre-moderator")!;
       process.kill(door.pid, "SIGKILL");
-      await until("the report", () => /pre-moderator was ended by SIGKILL; starting it again/.test(said));
-      await until("an answer", async () => /Sallyport/.test(await ask()));
+      await waitFor("the report", () => /pre-moderator was ended by SIGKILL; starting it again/.test(said), patient);
+      await waitFor("an answer", async () => /Sallyport/.test(await ask()), patient);
       const before = children();
       running?.kill("SIGINT");
       expect(await exited).toBe(0);
@@ -130,7 +125,7 @@ describe("npm start", () => {
       const all = children();
       const runner = identify(Number(JSON.parse(readFileSync(join(home, "run", "lock"), "utf8")).pid))!;
       process.kill(runner.pid, "SIGKILL");
-      await until("their end", () => !all.some(isAlive));
+      await waitFor("their end", () => !all.some(isAlive), patient);
       await start();
       expect(await ask()).toMatch(/Sallyport/);
       expect(await command("stop")).toMatchObject({ code: 0 });

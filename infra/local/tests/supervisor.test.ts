@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { waitFor } from "@sallyport/runtime/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { identify, isAlive, type ProcessId } from "../process/identity.ts";
 import { HomeInUse, sweepStaleChildren, takeLock } from "../process/lock.ts";
@@ -43,14 +44,8 @@ function spec(name: string, script: string, change: Partial<ProcessSpec> = {}): 
   };
 }
 
+const patient = { timeoutMs: 15_000 };
 const idle = "console.log('up'); setInterval(() => {}, 1000)";
-
-async function until(what: string, check: () => boolean): Promise<void> {
-  for (const end = Date.now() + 15_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 25))) {
-    if (check()) return;
-  }
-  throw new Error(`never came: ${what}`);
-}
 
 describe("a supervised child", () => {
   test("that is killed is started again, and it is said", async () => {
@@ -58,7 +53,7 @@ describe("a supervised child", () => {
     await child.start();
     const before = child.pid;
     child.kill("SIGKILL");
-    await until("another pid", () => child.pid !== undefined && child.pid !== before);
+    await waitFor("another pid", () => child.pid !== undefined && child.pid !== before, patient);
     expect(reports.join()).toMatch(/one was ended by SIGKILL; starting it again in 0\.25 s/);
     expect(child.restarts).toBe(1);
   });
@@ -79,7 +74,7 @@ describe("a supervised child", () => {
     const grandchild = Number(/up (\d+)/.exec(readFileSync(join(dir, "stubborn.jsonl"), "utf8"))?.[1]);
     const id = identify(grandchild) as ProcessId;
     await child.stop();
-    await until("the grandchild's end", () => !isAlive(id));
+    await waitFor("the grandchild's end", () => !isAlive(id), patient);
     expect(reports.join()).toMatch(/stubborn did not stop within 0\.3 s: killed/);
   });
 
@@ -134,7 +129,7 @@ describe("no orphans", () => {
     const child = await childOf(process);
     expect(isAlive(child)).toBe(true);
     process.kill("SIGKILL");
-    await until("the child's end", () => !isAlive(child));
+    await waitFor("the child's end", () => !isAlive(child), patient);
   });
 
   test("what even that missed is ended by the next start, and only that", async () => {
