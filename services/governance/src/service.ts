@@ -57,7 +57,7 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   stack.defer(() => context.vault.close());
   const policyProblem = await publishPolicy(context);
   await signFirstValues(context);
-  const state = stack.use(await startSignedState(context));
+  const state = stack.use(startSignedState(context));
   signal.throwIfAborted();
   consume(context, stack);
   stack.use(startItemExpiry(context));

@@ -16,6 +16,7 @@ import {
 import { AppError, type StoredValue, type Tx } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 import { listStates, lockState, type StoredState, saveState } from "./db/signed-state.ts";
+import { periodically } from "./periodic.ts";
 
 const checkEveryMs = 1_000;
 
@@ -95,35 +96,22 @@ export interface SignedState extends AsyncDisposable {
 }
 
 /** Keeps the buckets as the table has them. */
-export async function startSignedState(context: Context): Promise<SignedState> {
+export function startSignedState(context: Context): SignedState {
   let problem: string | undefined = "not checked yet";
-  let running: Promise<void> | undefined;
-  const check = () => {
-    running ??= checkBuckets(context)
-      .then(
-        (found) => {
-          if (found && found !== problem) context.log.error({ problem: found }, "signed state");
-          problem = found;
-        },
-        (err: unknown) => {
-          problem = "not checked";
-          context.log.warn({ err }, "could not check the signed state; trying again");
-        },
-      )
-      .finally(() => {
-        running = undefined;
-      });
-  };
-  check();
-  const timer = setInterval(check, checkEveryMs);
+  const rounds = periodically(context.log, checkEveryMs, "check the signed state", async () => {
+    const found = await checkBuckets(context).catch((error: unknown) => {
+      problem = "not checked";
+      throw error;
+    });
+    if (found && found !== problem) context.log.error({ problem: found }, "signed state");
+    problem = found;
+  });
+  rounds.hasten();
   return {
     get problem() {
       return problem;
     },
-    async [Symbol.asyncDispose]() {
-      clearInterval(timer);
-      await running;
-    },
+    [Symbol.asyncDispose]: () => rounds[Symbol.asyncDispose](),
   };
 }
 
