@@ -18,8 +18,8 @@ import { applyDecision } from "./handlers/bus/apply-decision.ts";
 import { applyVerdict } from "./handlers/bus/apply-verdict.ts";
 import { handleChat } from "./handlers/grpc/chat.ts";
 import { moderateTexts } from "./handlers/grpc/moderate-texts.ts";
-import { cancelRequest, getReceipt, getRequest, models } from "./handlers/grpc/requests.ts";
 import { serveHttp } from "./handlers/http/server.ts";
+import { cancelRequest, getReceipt, getRequest, models } from "./handlers/requests.ts";
 import { observeLedger } from "./metrics.ts";
 
 const verdictConcurrency = 128;

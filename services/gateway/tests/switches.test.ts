@@ -13,7 +13,7 @@ import {
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { findSwitchedOff } from "../src/db/switched.ts";
-import { getReceipt, getRequest } from "../src/handlers/grpc/requests.ts";
+import { getReceipt, getRequest } from "../src/handlers/requests.ts";
 import { ann, beginChat, Listener, recordsOf, rowOf } from "./fixtures/calls.ts";
 import { type Gateway, model, type Platform, startPlatform } from "./fixtures/platform.ts";
 

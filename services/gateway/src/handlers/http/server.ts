@@ -4,7 +4,7 @@ import { GetRequestResponseSchema } from "@sallyport/proto/sallyport/generation/
 import { type Address, AppError, asAppError } from "@sallyport/runtime";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import type { Context } from "../../context.ts";
-import { cancelRequest, getReceipt, getRequest, models } from "../grpc/requests.ts";
+import { cancelRequest, getReceipt, getRequest, models } from "../requests.ts";
 import { readJsonOnly } from "./body.ts";
 import { handleChatCompletions } from "./chat-completions.ts";
 import { toHttpError } from "./errors.ts";

@@ -1,4 +1,4 @@
-/** GetRequest, CancelRequest, GetReceipt and ListModels: a caller's view of its own requests. */
+/** GetRequest, CancelRequest, GetReceipt and ListModels, for gRPC and HTTP alike: a caller's view of its own requests. */
 import { fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
@@ -6,15 +6,15 @@ import {
   WindowContentSchema,
 } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { AppError, type Caller, type CallerIdentity } from "@sallyport/runtime";
-import type { Context } from "../../context.ts";
-import { cancel } from "../../core/cancel.ts";
-import { readOutput } from "../../core/output.ts";
-import { authorize, listModelsFor } from "../../core/permissions.ts";
-import { aboutOf, refuseOff } from "../../core/switched-off.ts";
-import { findRequest, type RequestRow } from "../../db/ledger.ts";
-import { checkRequestId } from "../../domain/content.ts";
-import { isTerminal } from "../../domain/request-state.ts";
-import { outcomeOf, timestamp } from "../../domain/views.ts";
+import type { Context } from "../context.ts";
+import { cancel } from "../core/cancel.ts";
+import { readOutput } from "../core/output.ts";
+import { authorize, listModelsFor } from "../core/permissions.ts";
+import { aboutOf, refuseOff } from "../core/switched-off.ts";
+import { findRequest, type RequestRow } from "../db/ledger.ts";
+import { checkRequestId } from "../domain/content.ts";
+import { isTerminal } from "../domain/request-state.ts";
+import { outcomeOf, timestamp } from "../domain/views.ts";
 
 export async function getRequest(
   context: Context,
