@@ -94,10 +94,10 @@ function bucketPermissions(service: ServiceName, name: BucketName): SubjectPermi
   ];
 }
 
-/** The provisioner describes streams and consumers; no message subject, no message get, no delete, no purge. */
+/** The provisioner describes streams and consumers, and may begin a consumer anew; no message subject, no message get, no purge. */
 function provisionerPermissions(): SubjectPermissions {
   const stream = ["CREATE", "UPDATE", "INFO"].map((verb) => `$JS.API.STREAM.${verb}.*`);
-  const consumer = ["$JS.API.CONSUMER.CREATE.*.>", "$JS.API.CONSUMER.INFO.*.*"];
+  const consumer = ["CREATE.*.>", "INFO.*.*", "LIST.*", "DELETE.*.*"].map((verb) => `$JS.API.CONSUMER.${verb}`);
   return {
     publish: ["$JS.API.INFO", "$JS.API.STREAM.NAMES", ...stream, ...consumer],
     subscribe: [`_INBOX_${PROVISIONER}.>`],

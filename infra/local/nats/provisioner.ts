@@ -101,6 +101,7 @@ async function provisionAll(jsm: JetStreamManager): Promise<void> {
       ),
     ),
   );
+  await Promise.all(specs.map((spec) => forgetConsumersAhead(jsm, spec.name)));
   const consumers = specs.flatMap((spec) =>
     spec.consumers.map((consumer) => ({ stream: spec.name, config: consumerConfig(consumer) })),
   );
@@ -112,6 +113,18 @@ async function provisionAll(jsm: JetStreamManager): Promise<void> {
       ),
     ),
   );
+}
+
+/**
+ * A stream that lost its tail to a power cut counts on from what is left, but its consumers remember how far they were:
+ * what comes next would be behind them, and never be delivered. Begun anew they get all that the stream has, which every
+ * handler takes as a repeat. One that a service made for itself is made again by it.
+ */
+async function forgetConsumersAhead(jsm: JetStreamManager, stream: string): Promise<void> {
+  const { last_seq: last } = (await jsm.streams.info(stream)).state;
+  for await (const { name, delivered } of jsm.consumers.list(stream)) {
+    if (delivered.stream_seq > last) await jsm.consumers.delete(stream, name);
+  }
 }
 
 async function createOr(create: () => Promise<unknown>, update: () => Promise<unknown>): Promise<void> {

@@ -74,11 +74,13 @@ describe("the bus", () => {
     const next = async () => {
       const take = `$JS.API.CONSUMER.MSG.NEXT.DECISIONS.${name}`;
       return asUser("gateway", async (nc) => {
-        const message = await nc.request(take, JSON.stringify({ batch: 1, expires: 2_000_000_000 }), {
-          timeout: 5_000,
-        });
-        await nc.request(message.reply!, "+ACK", { timeout: 2_000 });
-        return message.subject;
+        const inbox = nc.subscribe("_INBOX_gateway.next", { max: 1, timeout: 5_000 });
+        nc.publish(take, JSON.stringify({ batch: 1, expires: 4_000_000_000 }), { reply: "_INBOX_gateway.next" });
+        for await (const message of inbox) {
+          await nc.request(message.reply!, "+ACK", { timeout: 2_000 });
+          return message.subject;
+        }
+        return undefined;
       });
     };
     for (const id of ["before-1", "before-2"]) {
