@@ -1,19 +1,10 @@
 /** What the service serves: AuditService to auditors, receipts and bodies to neighbours, tiles to tools. */
 import { createServer as createHttpServer, type RequestListener, type ServerOptions } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
-import type { AuthzInput } from "@sallyport/policy";
 import { allowedCallers } from "@sallyport/proto/calls";
 import { AuditService, ReceiptService, VaultService } from "@sallyport/proto/sallyport/audit/v1/audit";
-import {
-  AppError,
-  type CallContext,
-  isAboutCaller,
-  isLoopback,
-  serve,
-  switchCode,
-  switchError,
-  type TlsMaterial,
-} from "@sallyport/runtime";
+import { type CallContext, isLoopback, serve, type TlsMaterial } from "@sallyport/runtime";
+import { type Action, authorise, authoriseWhole, denied } from "./authorise.ts";
 import type { Context } from "./context.ts";
 import { openBody } from "./handlers/open-body.ts";
 import { getCheckpoint, getConsistencyProof, getReceipt, getRecord, tailRecords } from "./handlers/records.ts";
@@ -21,38 +12,6 @@ import { serveTiles } from "./handlers/tiles.ts";
 
 /** How long a stream may go on before its caller's token is looked at again. */
 const recheckEveryMs = 5_000;
-
-type Action = "audit.read" | "audit.prove";
-
-/**
- * Throws unless the bearer of this token may do that, by policy. `audit.read`: returns the one tenant whose records it may
- * read, or undefined for the whole log. `audit.prove`: heads and hashes, which say nothing about any request.
- */
-async function authorise(
-  { tokens, policy, switches }: Context,
-  bearer: string | undefined,
-  action: Action,
-): Promise<string | undefined> {
-  const identity = await tokens.verify(bearer);
-  // Whom a switch names is not heard; a pause of everything or of a tenant is no reason to keep the record from its auditor.
-  const named = switches.holding().find(({ target }) => isAboutCaller(target, identity));
-  if (named) throw switchError(switchCode(named));
-  const { tenant } = identity;
-  const may = (resource: AuthzInput["resource"]) => policy.get().authorize({ action, identity, resource }).allow;
-  if (action === "audit.read" && may({ platform: true })) return undefined;
-  if (may({ tenant })) return tenant;
-  throw denied(action);
-}
-
-/** The log as files holds every tenant's records. */
-async function authoriseWhole(context: Context, bearer: string | undefined): Promise<void> {
-  if ((await authorise(context, bearer, "audit.read")) !== undefined) throw denied("audit.read of every tenant");
-}
-
-function denied(what: string): AppError {
-  const message = `${what} needs a role that your groups do not give; ask your administrator`;
-  return new AppError("PERMISSION_DENIED", message, { reason: "NOT_AUTHORISED" });
-}
 
 export function serveAuditors(context: Context) {
   const { clock, config, log, tls } = context;

@@ -1,0 +1,36 @@
+/** Who calls, and whether policy lets them: from the signed policy and switches in force; stale means refuse. */
+import type { AuthzInput } from "@sallyport/policy";
+import { AppError, isAboutCaller, switchCode, switchError } from "@sallyport/runtime";
+import type { Context } from "./context.ts";
+
+export type Action = "audit.read" | "audit.prove";
+
+/**
+ * Throws unless the bearer of this token may do that, by policy. `audit.read`: returns the one tenant whose records it may
+ * read, or undefined for the whole log. `audit.prove`: heads and hashes, which say nothing about any request.
+ */
+export async function authorise(
+  { tokens, policy, switches }: Context,
+  bearer: string | undefined,
+  action: Action,
+): Promise<string | undefined> {
+  const identity = await tokens.verify(bearer);
+  // Whom a switch names is not heard; a pause of everything or of a tenant is no reason to keep the record from its auditor.
+  const named = switches.holding().find(({ target }) => isAboutCaller(target, identity));
+  if (named) throw switchError(switchCode(named));
+  const { tenant } = identity;
+  const may = (resource: AuthzInput["resource"]) => policy.get().authorize({ action, identity, resource }).allow;
+  if (action === "audit.read" && may({ platform: true })) return undefined;
+  if (may({ tenant })) return tenant;
+  throw denied(action);
+}
+
+/** The log as files holds every tenant's records. */
+export async function authoriseWhole(context: Context, bearer: string | undefined): Promise<void> {
+  if ((await authorise(context, bearer, "audit.read")) !== undefined) throw denied("audit.read of every tenant");
+}
+
+export function denied(what: string): AppError {
+  const message = `${what} needs a role that your groups do not give; ask your administrator`;
+  return new AppError("PERMISSION_DENIED", message, { reason: "NOT_AUTHORISED" });
+}
