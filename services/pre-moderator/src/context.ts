@@ -48,6 +48,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
     service: "pre-moderator",
     log,
   });
+  if (signal.aborted) await bus[Symbol.asyncDispose]();
   signal.throwIfAborted();
   const watch = { bus, trust, clock, log };
   const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: policyFromState });
