@@ -36,7 +36,7 @@ export async function ensureCertificates(home: Home, now: Date): Promise<string[
   const caCert = join(home.pkiDir, "ca.crt");
   const caKey = join(home.operatorDir, "ca.key");
   const issued: string[] = [];
-  if (!existsSync(caKey) || !isCurrent(caCert, now)) {
+  if (!existsSync(caKey) || !isCurrent(caCert, now) || !issuerAmong(caCert, caKey)) {
     await (await issuer()).issueCa(caCert, caKey, now);
     issued.push("ca");
   }
@@ -59,16 +59,24 @@ function isPair({ cert, key }: CertificateFiles): boolean {
 
 const pemCertificate = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
+/** Throws node:crypto's error for what is no certificate. */
+export function believedAuthorities(caFile: string): X509Certificate[] {
+  return (readFileSync(caFile, "utf8").match(pemCertificate) ?? []).map((pem) => new X509Certificate(pem));
+}
+
 /**
  * Of the authorities that are believed the one that this key signs for: while the authority is replaced there are two. Throws
  * when there is none.
  */
 export function issuingCertificate(caFile: string, caKeyFile: string): X509Certificate {
-  const key = createPrivateKey(readFileSync(caKeyFile));
-  const authorities = readFileSync(caFile, "utf8").match(pemCertificate) ?? [];
-  const found = authorities.map((pem) => new X509Certificate(pem)).find((ca) => ca.checkPrivateKey(key));
+  const found = issuerAmong(caFile, caKeyFile);
   if (!found) throw new Error(`${caKeyFile} is the key of no authority in ${caFile}`);
   return found;
+}
+
+function issuerAmong(caFile: string, caKeyFile: string): X509Certificate | undefined {
+  const key = createPrivateKey(readFileSync(caKeyFile));
+  return believedAuthorities(caFile).find((ca) => ca.checkPrivateKey(key));
 }
 
 /** Loaded only when something is to be issued: it takes a quarter of a second. */

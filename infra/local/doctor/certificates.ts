@@ -2,22 +2,25 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type CertificateHolder, certificateFiles, certificateHolders, spiffeId } from "../pki.ts";
+import { believedAuthorities, type CertificateHolder, certificateFiles, certificateHolders, spiffeId } from "../pki.ts";
 import { type Finding, fail, type Subject, summed, warn } from "./finding.ts";
 
 const dayMs = 86_400_000;
 const warnDays = 14;
 const remake =
   "Start the platform again: it makes what is missing, foreign or about to end; or: sallyport rotate certificates";
+const finish = "Finish it: sallyport rotate authority";
 
 export function examineCertificates({ home, now }: Subject): Finding[] {
   const caFile = join(home.pkiDir, "ca.crt");
   if (!existsSync(caFile)) return [fail("certificates", "pki/ca.crt is not there", remake)];
-  const ca = read(caFile);
-  if (!ca) return [fail("certificates", "pki/ca.crt is not a certificate", remake)];
+  const authorities = readAuthorities(caFile);
+  if (authorities.length === 0) return [fail("certificates", "pki/ca.crt is not a certificate", remake)];
+  const unfinished = warn("certificates", "a change of authority is not finished: two are believed", finish);
   const faults = [
-    ...times("the authority (pki/ca.crt)", ca, now),
-    ...certificateHolders.flatMap((holder) => examineLeaf(certificateFiles(home, holder), holder, ca, now)),
+    ...authorities.flatMap((ca) => times("the authority (pki/ca.crt)", ca, now)),
+    ...(authorities.length > 1 ? [unfinished] : []),
+    ...certificateHolders.flatMap((holder) => examineLeaf(certificateFiles(home, holder), holder, authorities, now)),
   ];
   const ends = certificateHolders.map((holder) => read(certificateFiles(home, holder).cert)?.validTo ?? "");
   const first = ends.sort((a, b) => Date.parse(a) - Date.parse(b))[0];
@@ -27,7 +30,7 @@ export function examineCertificates({ home, now }: Subject): Finding[] {
 function examineLeaf(
   files: { cert: string; key: string },
   holder: CertificateHolder,
-  ca: X509Certificate,
+  authorities: readonly X509Certificate[],
   now: Date,
 ): Finding[] {
   const name = `the certificate of ${holder}`;
@@ -35,7 +38,8 @@ function examineLeaf(
   if (!existsSync(files.cert) || !existsSync(files.key)) return broken("or its key is not there");
   const certificate = read(files.cert);
   if (!certificate) return broken("cannot be read");
-  if (!certificate.verify(ca.publicKey)) return broken("is not by this installation's authority");
+  if (!authorities.some((ca) => certificate.verify(ca.publicKey)))
+    return broken("is not by this installation's authority");
   const names = certificate.subjectAltName?.split(", ") ?? [];
   if (!names.includes(`URI:${spiffeId(holder)}`)) return broken(`is not for ${spiffeId(holder)}: neighbours refuse it`);
   try {
@@ -53,6 +57,14 @@ function times(name: string, { validFrom, validTo }: X509Certificate, now: Date)
   if (Date.parse(validFrom) > now.getTime())
     return [fail("certificates", `${name} is valid only from ${validFrom}`, "Check this machine's clock.")];
   return left < warnDays * dayMs ? [warn("certificates", `${name} ends on ${validTo}`, remake)] : [];
+}
+
+function readAuthorities(file: string): X509Certificate[] {
+  try {
+    return believedAuthorities(file);
+  } catch {
+    return [];
+  }
 }
 
 function read(file: string): X509Certificate | undefined {

@@ -1,10 +1,12 @@
 import { X509Certificate } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { examineCertificates } from "../doctor/certificates.ts";
 import { type Home, openHome } from "../home.ts";
 import { certificateFiles, certificateHolders, ensureCertificates } from "../pki.ts";
+import { portsFrom } from "../ports.ts";
 import { rotate } from "../rotate/index.ts";
 
 let home: Home;
@@ -42,6 +44,11 @@ test.each(["both authorities are believed", "every service shows a certificate o
   async (line) => {
     await expect(rotateUntil("authority", line)).rejects.toThrow("broken off");
     expect(authorities()).toHaveLength(2);
+    const subject = { home, endpoints: undefined, ports: portsFrom(20_000), running: false, now: new Date() };
+    // What it advises is what finishes it.
+    expect(examineCertificates(subject)).toMatchObject([
+      { level: "warn", mend: "Finish it: sallyport rotate authority" },
+    ]);
     await ensureCertificates(home, new Date());
     expect(strangers()).toEqual([]);
     await rotate(["certificates"], quietly());
@@ -58,6 +65,14 @@ test("who was killed between writing a key and its certificate gets another pair
   writeFileSync(gateway.key, readFileSync(audit.key));
   expect(await ensureCertificates(home, new Date())).toEqual(["gateway"]);
   expect(await ensureCertificates(home, new Date())).toEqual([]);
+});
+
+test("an authority that the key here cannot sign for is replaced at the next start, with all that hangs from it", async () => {
+  const other = openHome(join(home.root, "other"));
+  await ensureCertificates(other, new Date());
+  copyFileSync(join(other.pkiDir, "ca.crt"), join(home.pkiDir, "ca.crt"));
+  expect(await ensureCertificates(home, new Date())).toEqual(["ca", ...certificateHolders]);
+  expect(strangers()).toEqual([]);
 });
 
 test("two rotations at once do not give up each other's keys: the second is refused, and may run later", async () => {
