@@ -10,10 +10,9 @@ import type { Context } from "./context.ts";
 import { findState, lockState, saveState } from "./db/signed-state.ts";
 import { insertSwitch } from "./db/switches.ts";
 import type { SwitchRow } from "./domain/switch.ts";
-import { ownerOf } from "./handlers/pause.ts";
 import { periodically } from "./periodic.ts";
 import { putNow } from "./signed-state.ts";
-import { lockSwitches, recordStep, type SwitchStep } from "./switch-steps.ts";
+import { lockSwitches, ownerOf, recordStep, type SwitchStep } from "./switch-steps.ts";
 
 const everyMs = 1_000;
 const { bucket, key } = BREAK_GLASS;

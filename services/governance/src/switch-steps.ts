@@ -1,10 +1,11 @@
 /** What every change of a switch comes with, in its transaction: the next signed value, the history, the event. */
 import { decodeEnvelopeJson, type Json, MAX_STATE_BYTES } from "@sallyport/attestation";
-import { AppError, type CallerIdentity, type OutboxMessage, type Tx } from "@sallyport/runtime";
+import { AppError, type CallerIdentity, type OutboxMessage, type SwitchTarget, type Tx } from "@sallyport/runtime";
 import { personOf } from "./authorise.ts";
 import type { Context } from "./context.ts";
 import { lockState, type StoredState } from "./db/signed-state.ts";
 import { insertStep } from "./db/switches.ts";
+import { findToken } from "./db/tokens.ts";
 import type { Justification } from "./domain/justification.ts";
 import { everybodys, nobodys, type SwitchRow } from "./domain/switch.ts";
 import { auditEvent } from "./events.ts";
@@ -22,6 +23,13 @@ export interface SwitchStep {
 
 const addsSwitch = new Set<SwitchStep["event"]>(["switch.paused", "switch.break-glass"]);
 const reservedBytes = 16 * 1024;
+
+/** Whose a target is. A credential is its tenant's only where it is an API token that was made here. */
+export async function ownerOf({ db }: Pick<Context, "db">, target: SwitchTarget): Promise<string> {
+  if (target.scope === "tenant" || target.scope === "identity") return target.tenant;
+  if (target.scope === "credential") return (await findToken(db, target.credential))?.tenant ?? nobodys;
+  return everybodys;
+}
 
 /** Before the first change: of two at once the later one sees what the earlier one did. */
 export async function lockSwitches(tx: Tx): Promise<void> {

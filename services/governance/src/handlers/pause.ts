@@ -4,11 +4,10 @@ import { authorise, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
 import { isRegistered } from "../db/models.ts";
 import { insertSwitch } from "../db/switches.ts";
-import { findToken } from "../db/tokens.ts";
 import { readJustification } from "../domain/justification.ts";
-import { everybodys, nobodys, readPause, resourceOf, type SwitchRow } from "../domain/switch.ts";
+import { readPause, resourceOf, type SwitchRow } from "../domain/switch.ts";
 import { putNow } from "../signed-state.ts";
-import { lockSwitches, recordStep } from "../switch-steps.ts";
+import { lockSwitches, ownerOf, recordStep } from "../switch-steps.ts";
 import { switchView } from "../views.ts";
 
 /** One person is enough to stop; it holds everywhere once the value is in the bucket, whatever the log does. */
@@ -31,13 +30,6 @@ export async function pause(context: Context, caller: CallerIdentity, request: P
   });
   await putNow(context, state);
   return { switch: switchView(row), version: BigInt(state.version) };
-}
-
-/** Whose a target is. A credential is its tenant's only where it is an API token that was made here. */
-export async function ownerOf({ db }: Pick<Context, "db">, target: SwitchTarget): Promise<string> {
-  if (target.scope === "tenant" || target.scope === "identity") return target.tenant;
-  if (target.scope === "credential") return (await findToken(db, target.credential))?.tenant ?? nobodys;
-  return everybodys;
 }
 
 /** A misspelt name would stop nothing, and look as if it did. */
