@@ -1,6 +1,4 @@
 /** What a switch is about, from the options that `pause` and `break-glass pause` share. */
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { SwitchTargetSchema } from "@sallyport/proto/sallyport/governance/v1/switches";
 import type { SwitchKind, SwitchTarget } from "@sallyport/runtime/break-glass";
 import { type Command, Option } from "commander";
 import type { Context } from "./context.ts";
@@ -58,21 +56,4 @@ export function targetOf(context: Context, options: TargetOptions): SwitchTarget
     issuer,
     subject: identity.slice(colon + 1),
   };
-}
-
-export function wireTarget(target: SwitchTarget): MessageInitShape<typeof SwitchTargetSchema>["target"] {
-  switch (target.scope) {
-    case "all":
-      return { case: "everything", value: true };
-    case "model":
-      return { case: "model", value: target.model };
-    case "tenant":
-      return { case: "tenant", value: target.tenant };
-    case "credential":
-      return { case: "credential", value: target.credential };
-    case "identity": {
-      const { tenant, issuer, subject } = target;
-      return { case: "identity", value: { tenant, issuer, subject } };
-    }
-  }
 }

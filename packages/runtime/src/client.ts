@@ -4,4 +4,5 @@ export { formatAddress, parseAddress } from "./env-values.ts";
 export { AppError, asAppError, type ErrorCode } from "./errors.ts";
 export { type ClientOptions, createClient } from "./grpc/client.ts";
 export type { CallOptions, Client } from "./grpc/types.ts";
+export { switchTargetMessage } from "./switch-message.ts";
 export type { ClientTls } from "./tls.ts";

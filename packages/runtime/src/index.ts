@@ -25,6 +25,7 @@ export { type Reloaded, reloadFiles } from "./reload.ts";
 export * from "./service-config.ts";
 export * from "./state.ts";
 export * from "./switch-index.ts";
+export { switchTargetMessage } from "./switch-message.ts";
 export { readSwitches, type SwitchSet, type WatchedSwitches, watchSwitches } from "./switches.ts";
 export * from "./telemetry/index.ts";
 export * from "./tls.ts";

@@ -4,13 +4,8 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { CertificateSchema, TokenSchema } from "@sallyport/proto/sallyport/governance/v1/credentials";
 import { type ModelSchema, ModelState } from "@sallyport/proto/sallyport/governance/v1/models";
 import { type ItemSchema, ItemState, ReviewDecision } from "@sallyport/proto/sallyport/governance/v1/review";
-import {
-  SwitchKind,
-  type SwitchSchema,
-  SwitchState,
-  type SwitchTargetSchema,
-} from "@sallyport/proto/sallyport/governance/v1/switches";
-import type { SwitchTarget } from "@sallyport/runtime";
+import { SwitchKind, type SwitchSchema, SwitchState } from "@sallyport/proto/sallyport/governance/v1/switches";
+import { switchTargetMessage } from "@sallyport/runtime";
 import type { CertificateRow, TokenRow } from "./domain/credential.ts";
 import { type Item, isLeased } from "./domain/item.ts";
 import type { RegisteredModel } from "./domain/model.ts";
@@ -68,30 +63,13 @@ export function switchView(row: SwitchRow): MessageInitShape<typeof SwitchSchema
   const { id, setBy, resumeAskedBy, liftedBy, breakGlass, expiresAt, endedAt } = row;
   return {
     ...{ id, setBy, resumeAskedBy, liftedBy, breakGlass },
-    target: { target: targetView(row.target) },
+    target: { target: switchTargetMessage(row.target) },
     kind: switchKinds[row.kind],
     state: switchStates[row.state],
     setAt: timestampFromDate(row.setAt),
     ...(expiresAt && { expiresAt: timestampFromDate(expiresAt) }),
     ...(endedAt && { endedAt: timestampFromDate(endedAt) }),
   };
-}
-
-function targetView(target: SwitchTarget): MessageInitShape<typeof SwitchTargetSchema>["target"] {
-  switch (target.scope) {
-    case "all":
-      return { case: "everything", value: true };
-    case "model":
-      return { case: "model", value: target.model };
-    case "tenant":
-      return { case: "tenant", value: target.tenant };
-    case "credential":
-      return { case: "credential", value: target.credential };
-    case "identity": {
-      const { tenant, issuer, subject } = target;
-      return { case: "identity", value: { tenant, issuer, subject } };
-    }
-  }
 }
 
 export function tokenView(row: TokenRow): MessageInitShape<typeof TokenSchema> {

@@ -11,12 +11,13 @@ import {
   SwitchState,
   SwitchStateSchema,
 } from "@sallyport/proto/sallyport/governance/v1/switches";
+import { switchTargetMessage } from "@sallyport/runtime/client";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { enumName, table, timeOf } from "../describe.ts";
 import { identifier } from "../parse.ts";
 import type { Act } from "../program.ts";
-import { type TargetOptions, targetOf, wireTarget, withTarget } from "../switch-target.ts";
+import { type TargetOptions, targetOf, withTarget } from "../switch-target.ts";
 
 const caller = "operator";
 const kinds = { pause: SwitchKind.PAUSE, ban: SwitchKind.BAN, revocation: SwitchKind.REVOCATION };
@@ -38,7 +39,7 @@ export function addSwitchCommands(program: Command, act: Act): void {
 async function pause(context: Context, options: TargetOptions & { justification: string }): Promise<void> {
   const target = targetOf(context, options);
   const request = {
-    target: { target: wireTarget(target) },
+    target: { target: switchTargetMessage(target) },
     kind: kinds[options.kind],
     justification: options.justification,
     expiresInSeconds: BigInt(options.for ?? 0),
