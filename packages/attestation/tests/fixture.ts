@@ -100,6 +100,22 @@ export interface Plan {
   release: "windows" | "person";
 }
 
+export const utf8 = (text: string) => new Uint8Array(Buffer.from(text));
+
+/** Three windows of text, allowed at both doors. */
+export const plan: Plan = {
+  requestId: "r1",
+  tenant: "acme",
+  attempt: 2,
+  runId: "run1",
+  modality: "text",
+  salt: new Uint8Array(32).fill(3),
+  request: utf8("a question"),
+  windows: [utf8("one "), utf8("two "), utf8("three")],
+  admission: "allow",
+  release: "windows",
+};
+
 export interface Chain {
   plan: Plan;
   admission: Envelope[];

@@ -6,23 +6,10 @@ import {
   saltedDigest,
   verifyReleaseTicket,
 } from "../src/index.ts";
-import { after, createChain, createWorld, MODEL, NOW, type Plan, say, sha } from "./fixture.ts";
+import { after, createChain, createWorld, MODEL, NOW, plan, say, sha, utf8 } from "./fixture.ts";
 
 const world = createWorld();
 const refused = (code: string) => expect.objectContaining({ name: "TicketError", code });
-const utf8 = (text: string) => new Uint8Array(Buffer.from(text));
-const plan: Plan = {
-  requestId: "r1",
-  tenant: "acme",
-  attempt: 2,
-  runId: "run1",
-  modality: "text",
-  salt: new Uint8Array(32).fill(3),
-  request: utf8("a question"),
-  windows: [utf8("one "), utf8("two "), utf8("three")],
-  admission: "allow",
-  release: "windows",
-};
 const whole = createChain(world, { ...plan, release: "person" });
 const chain = createChain(world, plan);
 

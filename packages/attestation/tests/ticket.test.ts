@@ -8,27 +8,15 @@ import {
   createWorld,
   MODEL,
   NOW,
-  type Plan,
+  plan,
   say,
   sha,
+  utf8,
   verifierFor,
 } from "./fixture.ts";
 
 const world = createWorld();
 const refused = (code: string) => expect.objectContaining({ name: "TicketError", code });
-const utf8 = (text: string) => new Uint8Array(Buffer.from(text));
-const plan: Plan = {
-  requestId: "r1",
-  tenant: "acme",
-  attempt: 2,
-  runId: "run1",
-  modality: "text",
-  salt: new Uint8Array(32).fill(3),
-  request: utf8("a question"),
-  windows: [utf8("one "), utf8("two "), utf8("three")],
-  admission: "allow",
-  release: "windows",
-};
 const whole = createChain(world, { ...plan, release: "person" });
 const chain = createChain(world, plan);
 
