@@ -9,7 +9,7 @@ const repository = fileURLToPath(new URL("../..", import.meta.url));
 const read = (...path: string[]) => readFileSync(join(repository, ...path), "utf8");
 const errorsPage = read("docs", "guide", "errors.md");
 
-test("every code that a caller can get is explained: of errors, of the gateway's outcomes, of the default policy", () => {
+test("every code of errors, of the gateway's outcomes and of the default policy is explained", () => {
   const { config } = JSON.parse(read("packages", "policy", "bundles", "default", "data.json")) as {
     config: { codes: Record<string, unknown> };
   };
