@@ -44,7 +44,7 @@ export async function cancelRequest(context: Context, identity: Caller, requestI
 }
 
 /** Also of what is switched off: what is proven stays proven. */
-export async function getReceipt(context: Context, identity: CallerIdentity, requestId: string, signal: AbortSignal) {
+export async function getReceipt(context: Context, identity: CallerIdentity, requestId: string, signal?: AbortSignal) {
   const row = await ownRequest(context, identity, requestId);
   if (!isTerminal(row.state)) {
     throw new AppError("FAILED_PRECONDITION", "the request has not ended; its receipt comes with its outcome", {
@@ -53,7 +53,7 @@ export async function getReceipt(context: Context, identity: CallerIdentity, req
   }
   const { record, proof } = await context.receipts.getReceipt(
     { requestId: row.id },
-    { deadlineMs: context.limits.door1DeadlineMs, signal, waitForReady: true },
+    { deadlineMs: context.limits.door1DeadlineMs, waitForReady: true, ...(signal && { signal }) },
   );
   return { record, proof };
 }

@@ -92,12 +92,7 @@ function routes(app: FastifyInstance, context: Context): void {
   });
   app.get<{ Params: { id: string } }>("/v1/requests/:id/receipt", async (request) => {
     const identity = await identify(context, request);
-    const { record, proof } = await getReceipt(
-      context,
-      identity,
-      request.params.id,
-      AbortSignal.timeout(httpLimits.requestTimeoutMs),
-    );
+    const { record, proof } = await getReceipt(context, identity, request.params.id);
     return { record: Buffer.from(record).toString("utf8"), proof };
   });
 }
