@@ -99,10 +99,12 @@ class Credentials implements WatchedCredentials {
     if (validTo <= now)
       throw refused("CERTIFICATE_EXPIRED", "the client certificate has expired: connect with a new one");
     const { bySpiffeId, bySubjectDn } = this.#certificates.get();
-    const bound =
-      (spiffeId !== undefined ? bySpiffeId.get(spiffeId) : undefined) ??
-      (subjectDn !== undefined ? bySubjectDn.get(subjectDn) : undefined);
-    if (!bound || (bound.expiresAt && bound.expiresAt <= now)) {
+    const named = spiffeId !== undefined ? bySpiffeId.get(spiffeId) : undefined;
+    const other = subjectDn !== undefined ? bySubjectDn.get(subjectDn) : undefined;
+    const bound = named ?? other;
+    // Whose it is nobody knows where two tenants claim it: one would get the other's requests.
+    const disputed = named && other && named.tenant !== other.tenant;
+    if (!bound || disputed || (bound.expiresAt && bound.expiresAt <= now)) {
       const message =
         "the client certificate stands for no identity here, or no longer: ask your administrator to bind it";
       throw refused("CERTIFICATE_UNBOUND", message);

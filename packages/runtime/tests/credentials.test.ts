@@ -130,6 +130,23 @@ describe("a client certificate", () => {
     expect(reasonOf(() => credentials.certificate(spiffe))).toBe("CERTIFICATE_UNBOUND");
     expect(reasonOf(() => credentials.certificate(named))).toBe("CERTIFICATE_UNBOUND");
   });
+
+  test("is nobody's while two tenants claim it, each by another of its names", async () => {
+    const pki = await createTestPki();
+    const { cert } = await pki.issue("mail", { uris: ["spiffe://example.org/both"], subject: "CN=both" });
+    const both = readClientCertificate(new X509Certificate(cert).raw);
+    const mine = binding({ id: "mine", subjectDn: "CN=both" });
+    const claim = async (id: string, tenant: string) => {
+      await put("certificates", {
+        certificates: [mine, binding({ id, spiffeId: "spiffe://example.org/both", tenant })],
+      });
+      await waitFor("the claim", () => credentials.believes(`certificate/${id}`));
+    };
+    await claim("theirs", "other");
+    expect(reasonOf(() => credentials.certificate(both))).toBe("CERTIFICATE_UNBOUND");
+    await claim("ours", "acme");
+    expect(credentials.certificate(both)).toMatchObject({ ref: "certificate/ours", identity: { tenant: "acme" } });
+  });
 });
 
 test("the bearer names the caller where a certificate comes too, and nothing at all is TOKEN_MISSING", async () => {
