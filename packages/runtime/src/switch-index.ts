@@ -77,6 +77,11 @@ export function isAboutCaller(
   return target.tenant === tenant && target.issuer === issuer && target.subject === subject;
 }
 
+/** A revocation before a ban before a pause: the reason that lasts longest is told. */
+export function strongestOf(switches: readonly Switch[]): Switch | undefined {
+  return switches.toSorted((one, other) => rank(one.kind) - rank(other.kind))[0];
+}
+
 function keyOf(target: SwitchTarget): string {
   switch (target.scope) {
     case "all":

@@ -1,6 +1,6 @@
 /** Who calls, and whether policy lets them: from the signed policy and switches in force; stale means refuse. */
 import type { AuthzInput } from "@sallyport/policy";
-import { AppError, isAboutCaller, switchCode, switchError } from "@sallyport/runtime";
+import { AppError, isAboutCaller, strongestOf, switchCode, switchError } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 
 export type Action = "audit.read" | "audit.prove";
@@ -16,7 +16,7 @@ export async function authorise(
 ): Promise<string | undefined> {
   const identity = await tokens.verify(bearer);
   // Whom a switch names is not heard; a pause of everything or of a tenant is no reason to keep the record from its auditor.
-  const named = switches.holding().find(({ target }) => isAboutCaller(target, identity));
+  const named = strongestOf(switches.holding().filter(({ target }) => isAboutCaller(target, identity)));
   if (named) throw switchError(switchCode(named));
   const { tenant } = identity;
   const may = (resource: AuthzInput["resource"]) => policy.get().authorize({ action, identity, resource }).allow;

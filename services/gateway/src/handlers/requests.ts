@@ -16,6 +16,9 @@ import { checkRequestId } from "../domain/content.ts";
 import { isTerminal } from "../domain/request-state.ts";
 import { outcomeOf, timestamp } from "../domain/views.ts";
 
+/** Longer than a checkpoint takes, should the log be busy. */
+const receiptDeadlineMs = 10_000;
+
 export async function getRequest(
   context: Context,
   identity: Caller,
@@ -53,7 +56,7 @@ export async function getReceipt(context: Context, identity: CallerIdentity, req
   }
   const { record, proof } = await context.receipts.getReceipt(
     { requestId: row.id },
-    { deadlineMs: context.limits.door1DeadlineMs, waitForReady: true, ...(signal && { signal }) },
+    { deadlineMs: receiptDeadlineMs, waitForReady: true, ...(signal && { signal }) },
   );
   return { record, proof };
 }

@@ -49,7 +49,7 @@ export function createHttpListener(
   server.maxHeadersCount = limits.headerCount;
   letGoOfSlowReaders(server, limits);
   refuseInShape(server);
-  return { server, onClientError: clientErrors(server) };
+  return { server, onClientError: clientErrors(server, limits) };
 }
 
 const handshakeTimeoutMs = 10_000;
@@ -92,12 +92,12 @@ function refuseInShape(server: Server): void {
   });
 }
 
-function clientErrors(server: Server): HttpListener["onClientError"] {
+function clientErrors(server: Server, limits: HttpLimits): HttpListener["onClientError"] {
   const begun = answers(server);
   return (error, socket) => {
     // In the midst of an answer another one would be taken for a part of it.
     if (error.code === "ECONNRESET" || !socket.writable || begun(socket)) socket.destroy();
-    else refuse(socket, unreadable(error));
+    else refuse(socket, unreadable(error, limits));
   };
 }
 
@@ -113,12 +113,9 @@ function answers(server: Server): (socket: Duplex) => boolean {
 }
 
 /** Faults of Node's HTTP parser (llhttp) and of its timers. */
-function unreadable({ code }: NodeJS.ErrnoException): AppError {
+function unreadable({ code }: NodeJS.ErrnoException, limits: HttpLimits): AppError {
   if (code === "HPE_HEADER_OVERFLOW")
-    return fault(
-      "HEADERS_TOO_LARGE",
-      `send at most ${httpLimits.headerCount} headers and ${httpLimits.headerBytes} bytes`,
-    );
+    return fault("HEADERS_TOO_LARGE", `send at most ${limits.headerCount} headers and ${limits.headerBytes} bytes`);
   if (code === "ERR_HTTP_REQUEST_TIMEOUT")
     return fault("REQUEST_TIMEOUT", "the request came too slowly; send it again");
   return fault("REQUEST_MALFORMED", "this is not a well-formed HTTP request");
