@@ -1,5 +1,12 @@
 import { expect, test } from "vitest";
-import { type Switch, type SwitchFacts, SwitchIndex, type SwitchTarget, switchKinds } from "./switch-index.ts";
+import {
+  type Switch,
+  type SwitchFacts,
+  SwitchIndex,
+  type SwitchTarget,
+  strongestOf,
+  switchKinds,
+} from "./switch-index.ts";
 import { effective, readSwitches } from "./switches.ts";
 
 /** Small alphabets, so that random facts and random targets often meet; some parts would collide if they were joined. */
@@ -115,4 +122,12 @@ test.each([
   ["nothing", {}],
 ])("signed switches with %s are refused whole", (_, value) => {
   expect(() => readSwitches(value)).toThrow(/makes no sense/);
+});
+
+test("of several switches the reason that lasts longest is told, in whatever order they stand", () => {
+  const target = { scope: "credential", credential: "c" } as const;
+  const all = switchKinds.map((kind) => ({ id: kind, kind, target }));
+  for (const order of [all, all.toReversed()]) expect(strongestOf(order)?.kind).toBe("revocation");
+  expect(strongestOf(all.slice(1).toReversed())?.kind).toBe("ban");
+  expect(strongestOf([])).toBeUndefined();
 });
