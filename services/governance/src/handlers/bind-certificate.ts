@@ -14,7 +14,8 @@ export async function bindCertificate(context: Context, caller: CallerIdentity, 
   const { clock, ids, outbox, policy } = context;
   const now = clock.now();
   const wanted = readBinding(request, caller, policy.get().settings.credentials.grantable, now);
-  authorise(context, caller, "certificate.bind", { tenant: wanted.tenant });
+  // The callers' CA names applications of all tenants: whose a name is, only the platform's staff can say.
+  authorise(context, caller, "certificate.bind", { tenant: wanted.tenant, platform: true });
   const made = { creator: personOf(caller), createdBy: caller.subject, createdAt: now, unboundAt: null };
   const row: CertificateRow = { id: ids.uuid(), ...wanted, ...made };
   const state = await outbox.commit(async (tx) => {
