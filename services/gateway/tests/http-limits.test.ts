@@ -102,6 +102,7 @@ const cases: [string, string, { status: number; code: string }][] = [
   ],
   ["rubbish behind a request", `${get("")}rubbish`, { status: 400, code: "request_malformed" }],
   ["no token", get(""), { status: 401, code: "token_missing" }],
+  ["another scheme than bearer", get("authorization: Basic abc\r\n"), { status: 401, code: "token_malformed" }],
 ];
 
 describe("what is refused before there is a route is told in the same shape", () => {

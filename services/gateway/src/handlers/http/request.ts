@@ -7,14 +7,23 @@ import type { Context } from "../../context.ts";
 import { identify as identifyCaller } from "../../core/callers.ts";
 import type { HttpLimits } from "./limits.ts";
 
-/** Who calls; asked for once a request. Throws what `identify` of core/callers.ts throws. */
+/** Who calls; asked for once a request. Throws what `identify` of core/callers.ts throws, and TOKEN_MALFORMED. */
 export function identify(context: Context, request: FastifyRequest): Promise<Caller> {
   const known = callers.get(request);
   if (known) return known;
-  const bearer = /^Bearer\s+(\S+)$/i.exec(header(request, "authorization"))?.[1];
+  const bearer = bearerOf(header(request, "authorization"));
   const caller = identifyCaller(context, { bearer, certificate: certificateOf(request) });
   callers.set(request, caller);
   return caller;
+}
+
+/** What was sent and is no bearer is refused: the certificate would else speak for a caller who meant to be another. */
+function bearerOf(authorization: string): string | undefined {
+  const [, bearer] = /^Bearer\s+(\S+)$/i.exec(authorization) ?? [];
+  if (bearer !== undefined || /^(Bearer)?\s*$/i.test(authorization)) return bearer;
+  throw new AppError("UNAUTHENTICATED", "send one header `authorization: Bearer <access token>`", {
+    reason: "TOKEN_MALFORMED",
+  });
 }
 
 const callers = new WeakMap<FastifyRequest, Promise<Caller>>();
