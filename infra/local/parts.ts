@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync, statfsSync } from "node:fs";
+import { readFileSync, rmSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { services as allServices, type ServiceName } from "@sallyport/proto/subjects";
 import { ensureClientCertificates } from "./client-certificates.ts";
@@ -7,7 +7,7 @@ import { issuerProcess } from "./dev-issuer/process.ts";
 import { keepTokens, tokenFile } from "./dev-issuer/tokens.ts";
 import { type Endpoints, endpointsOf, writeEndpoints } from "./endpoints.ts";
 import type { Home } from "./home.ts";
-import { seedFile, storeDir, writeConfig } from "./nats/config.ts";
+import { hasStreams, seedFile, storeDir, writeConfig } from "./nats/config.ts";
 import { natsProcess } from "./nats/process.ts";
 import { Provisioner } from "./nats/provisioner.ts";
 import { findNatsServer } from "./nats-server/find.ts";
@@ -25,6 +25,8 @@ import { step } from "./steps.ts";
 import { ensureTrust } from "./trust.ts";
 
 const STORE_CHECK_MS = 1_000;
+/** Far more than a server needs to make its streams. */
+const PROVISION_MS = 15_000;
 /** With less room than this, a server that is started again would fail again. */
 const ENOUGH_BYTES = 16 * 1_024 * 1_024;
 const READY_TIMEOUT_MS = 60_000;
@@ -159,12 +161,16 @@ export class Parts {
   #watchStore(nats: Supervised): void {
     const store = storeDir(this.#home);
     const problem = () => {
-      if (!existsSync(join(store, "jetstream"))) return "its files are gone";
+      if (!hasStreams(store)) return "its files are gone";
       return this.#writeFailed.has(nats.pid) && freeBytes(store) > ENOUGH_BYTES ? "its disk was full" : undefined;
     };
+    let seen = { pid: nats.pid, at: Date.now() };
     const timer = setInterval(() => {
-      // A server that has just started may not have made them yet: it has once its streams are there.
-      if (nats.pid === undefined || nats.pid !== this.#provisioned) return;
+      if (nats.pid !== seen.pid) seen = { pid: nats.pid, at: Date.now() };
+      // A server that has just started may not have made them yet. One that lost them while it was being provisioned
+      // refuses what it is asked for to the end.
+      const begun = nats.pid === this.#provisioned || Date.now() - seen.at > PROVISION_MS;
+      if (nats.pid === undefined || !begun) return;
       const why = problem();
       if (why === undefined) return;
       this.#provisioned = undefined;

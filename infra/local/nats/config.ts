@@ -1,12 +1,14 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createUser, fromSeed } from "@nats-io/nkeys";
-import type { SubjectPermissions } from "@sallyport/runtime/provisioning";
+import { buckets, type StreamSpec, streams } from "@sallyport/proto/subjects";
+import { bucketConfig, type SubjectPermissions } from "@sallyport/runtime/provisioning";
 import { writeWhole } from "../files.ts";
 import type { Home } from "../home.ts";
 import { certificateFiles } from "../pki.ts";
 import { type BusUser, busUsers, OPERATOR, permissionsOf } from "./permissions.ts";
 
+const ACCOUNT = "SALLYPORT";
 const MEBIBYTE = 1024 * 1024;
 const MAX_PAYLOAD_BYTES = 4 * MEBIBYTE;
 const MAX_MEMORY_STORE_BYTES = 512 * MEBIBYTE;
@@ -53,6 +55,13 @@ function localPlace(home: Home, port: number): ServerPlace {
   return { listen: `127.0.0.1:${port}`, ...certificateFiles(home, "nats"), storeDir: storeDir(home) };
 }
 
+/** False when a stream's own file is missing; that of a consumer may be there, as a server makes it when it is needed. */
+export function hasStreams(store: string): boolean {
+  const kept = Object.values<StreamSpec>(streams).filter(({ storage }) => storage === "file");
+  const names = [...kept.map(({ name }) => name), ...Object.values(buckets).map((bucket) => bucketConfig(bucket).name)];
+  return names.every((name) => existsSync(join(store, "jetstream", ACCOUNT, "streams", name, "meta.inf")));
+}
+
 /** Writes the server's configuration: TLS with client certificates, one user a service with its own subjects. */
 export function writeConfig(home: Home, port: number, gatewayId: string, place = localPlace(home, port)): string {
   const { listen, monitor, cert, key, ca } = place;
@@ -78,7 +87,7 @@ jetstream {
   max_file_store: ${MAX_FILE_STORE_BYTES}
 }
 accounts {
-  SALLYPORT {
+  ${ACCOUNT} {
     jetstream: enabled
     users: [
 ${users.join("\n")}

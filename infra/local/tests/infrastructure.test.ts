@@ -185,7 +185,7 @@ describe("the bus", () => {
     );
     await platform.nats.whenReady();
     expect(existsSync(join(platform.nats.storeDir, "jetstream"))).toBe(true);
-  });
+  }, 60_000);
 });
 
 describe("Postgres", () => {
