@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHash, createSecretKey, randomBytes } from "node:crypto";
 import { AttestationError } from "./errors.ts";
 import { canonicalBytes } from "./json.ts";
 
@@ -54,7 +54,7 @@ export function seal(
 ): Uint8Array {
   checkSecret(secret.key, secret.salt);
   const nonce = random(NONCE_BYTES);
-  const cipher = createCipheriv("aes-256-gcm", secret.key, nonce, { authTagLength: TAG_BYTES });
+  const cipher = createCipheriv("aes-256-gcm", createSecretKey(secret.key), nonce, { authTagLength: TAG_BYTES });
   cipher.setAAD(associatedData(context));
   const parts = [nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()];
   return new Uint8Array(Buffer.concat(parts));
@@ -65,7 +65,12 @@ export function open(secret: RequestSecret, context: BodyContext, sealed: Uint8A
   checkSecret(secret.key, secret.salt);
   if (sealed.length < NONCE_BYTES + TAG_BYTES) throw unreadable();
   const options = { authTagLength: TAG_BYTES };
-  const decipher = createDecipheriv("aes-256-gcm", secret.key, sealed.subarray(0, NONCE_BYTES), options);
+  const decipher = createDecipheriv(
+    "aes-256-gcm",
+    createSecretKey(secret.key),
+    sealed.subarray(0, NONCE_BYTES),
+    options,
+  );
   decipher.setAAD(associatedData(context));
   decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
   const plaintext = decipher.update(sealed.subarray(NONCE_BYTES, sealed.length - TAG_BYTES));

@@ -1,11 +1,13 @@
 /**
  * Compact JWE, ECDH-ES+A256KW over X25519 with A256GCM (RFC 7516, RFC 7518 4.6 and 4.4, RFC 8037 3.2), and nothing else.
  * By node:crypto and not by a JOSE library, whose Web Crypto calls take four times as long for what every request does.
+ * Keys are made KeyObjects here: given as bytes, Node 24 finds out by an exception that they are none (12 of 15 µs).
  */
 import {
   createCipheriv,
   createDecipheriv,
   createPublicKey,
+  createSecretKey,
   diffieHellman,
   generateKeyPairSync,
   hash,
@@ -36,7 +38,7 @@ export function encryptCompact(plaintext: Uint8Array, publicKey: KeyObject, head
   const wrap = createCipheriv("id-aes256-wrap", agree(ephemeral.privateKey, publicKey), keyWrapStart);
   const wrapped = Buffer.concat([wrap.update(contentKey), wrap.final()]);
   const nonce = randomBytes(nonceBytes);
-  const cipher = createCipheriv("aes-256-gcm", contentKey, nonce).setAAD(Buffer.from(head, "ascii"));
+  const cipher = createCipheriv("aes-256-gcm", createSecretKey(contentKey), nonce).setAAD(Buffer.from(head, "ascii"));
   const sealed = Buffer.concat([cipher.update(plaintext), cipher.final()]);
   return [head, ...[wrapped, nonce, sealed, cipher.getAuthTag()].map((part) => part.toString("base64url"))].join(".");
 }
@@ -50,7 +52,9 @@ export function decryptCompact(jwe: string, privateKey: KeyObject): { plaintext:
   const ephemeral = createPublicKey({ key: header.epk, format: "jwk" });
   const unwrap = createDecipheriv("id-aes256-wrap", agree(privateKey, ephemeral), keyWrapStart);
   const contentKey = Buffer.concat([unwrap.update(decode(wrapped, keyBytes + 8)), unwrap.final()]);
-  const decipher = createDecipheriv("aes-256-gcm", contentKey, decode(nonce, nonceBytes), { authTagLength: tagBytes });
+  const decipher = createDecipheriv("aes-256-gcm", createSecretKey(contentKey), decode(nonce, nonceBytes), {
+    authTagLength: tagBytes,
+  });
   decipher.setAAD(Buffer.from(head, "ascii")).setAuthTag(decode(tag, tagBytes));
   const plaintext = new Uint8Array(Buffer.concat([decipher.update(decode(sealed)), decipher.final()]));
   return { plaintext, header: header.rest };
@@ -68,9 +72,9 @@ function readHeader(head: string): { epk: { kty: "OKP"; crv: "X25519"; x: string
 }
 
 /** RFC 7518 4.6.2: Concat KDF, one round of SHA-256, for a 256-bit key-wrapping key. OpenSSL refuses an all-zero secret. */
-function agree(privateKey: KeyObject, publicKey: KeyObject): Buffer {
+function agree(privateKey: KeyObject, publicKey: KeyObject): KeyObject {
   const agreed = diffieHellman({ privateKey, publicKey });
-  return hash("sha256", Buffer.concat([round, agreed, otherInfo]), "buffer");
+  return createSecretKey(hash("sha256", Buffer.concat([round, agreed, otherInfo]), "buffer"));
 }
 
 const uint32 = (value: number) => Buffer.from([value >>> 24, value >>> 16, value >>> 8, value]);

@@ -32,7 +32,7 @@ export interface TransactionOptions {
   attempts?: number;
   /** … and begins none after this time (10 s). */
   withinMs?: number;
-  /** One statement without values that goes with BEGIN, in one message; `fn` is told how many rows it changed. */
+  /** One statement without values that goes with BEGIN, in one message; `fn` can wait for how many rows it changed. */
   opening?: string;
 }
 
@@ -42,7 +42,7 @@ export interface Db extends Queryable, AsyncDisposable {
    * the connection was lost before COMMIT was sent, because then nothing of it happened; so it has no effect but through
    * `tx`. UNAVAILABLE/DATABASE_UNAVAILABLE: nothing was stored. UNAVAILABLE/COMMIT_UNKNOWN: it may have been.
    */
-  transaction<T>(fn: (tx: Tx, opened: number) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  transaction<T>(fn: (tx: Tx, opened: Promise<number>) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /** Waits for running queries, then closes all connections. */
   close(): Promise<void>;
 }
@@ -148,15 +148,21 @@ class PooledDatabase implements Db {
     });
   }
 
-  async transaction<T>(fn: (tx: Tx, opened: number) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+  async transaction<T>(
+    fn: (tx: Tx, opened: Promise<number>) => Promise<T>,
+    options: TransactionOptions = {},
+  ): Promise<T> {
     return await countTransaction(() => this.#retrying(options, () => this.#once(fn, options.opening)));
   }
 
-  async #once<T>(fn: (tx: Tx, opened: number) => Promise<T>, opening: string | undefined): Promise<T> {
+  async #once<T>(fn: (tx: Tx, opened: Promise<number>) => Promise<T>, opening: string | undefined): Promise<T> {
     const session = new Session(await this.#pool.connect());
     try {
-      const opened = await session.begin(opening);
+      const opened = session.begin(opening);
+      // Whoever sends the next statement hears of its failure.
+      opened.catch(() => undefined);
       const value = await fn(session.use(), opened);
+      await opened;
       await session.commit();
       return value;
     } catch (error) {

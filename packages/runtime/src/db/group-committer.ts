@@ -3,7 +3,8 @@
  *
  * A connection lost at COMMIT leaves it open whether the group was stored. Each group therefore moves this process's
  * row in outbox_epochs from group n - 1 to n first. The next try does the same: it waits for the row's lock until the lost
- * transaction has ended, and finds n (stored: its results stand) or n - 1 (not stored, and never will be: run again).
+ * transaction has ended, and finds n (stored: its results stand, what ran again is undone) or n - 1 (not stored, and never
+ * will be: run again).
  * pg_xact_status was not taken for this: after a crash a transaction id whose record was not flushed may be used again.
  */
 import type { ServiceName } from "@sallyport/proto/subjects";
@@ -25,10 +26,18 @@ export interface Committed<T> {
 }
 
 /**
- * May run more than once (a neighbour failed, the connection broke), and then only its last run counts: so it works
+ * May run more than once (a neighbour failed, the connection broke), and then only one of its runs counts: so it works
  * through `tx` alone, keeps its statements guarded, and awaits nothing else.
  */
 export type Operation<T> = (tx: Tx, places: AuditPlaces) => Promise<Committed<T>>;
+
+export interface CommitOptions {
+  /**
+   * The operation takes its places and sends all its statements before it awaits any of them: then the operations beside it
+   * that do so too need not wait for its answers. Statements stay in order.
+   */
+  pipelined?: boolean;
+}
 
 export interface GroupCommitterOptions {
   db: Db;
@@ -55,6 +64,7 @@ export const commitLimits: CommitLimits = { queue: 10_000, group: 128, withinMs:
 
 interface Waiting {
   run: Operation<unknown>;
+  pipelined: boolean;
   resolve(value: unknown): void;
   reject(error: unknown): void;
   endsAt: number;
@@ -99,21 +109,22 @@ export class GroupCommitter {
     return this.#queue.length;
   }
 
-  async commit<T>(run: Operation<T>): Promise<T> {
+  async commit<T>(run: Operation<T>, { pipelined = false }: CommitOptions = {}): Promise<T> {
     if (this.#closed) throw new AppError("UNAVAILABLE", "the service is stopping; try again", { reason: "STOPPING" });
     if (this.#queue.length >= this.#limits.queue) {
       throw new AppError("RESOURCE_EXHAUSTED", "too many changes are waiting; try again", { reason: "OUTBOX_FULL" });
     }
-    if (currentScope() === undefined) return await this.#enqueue(run);
-    return await withSpan("commit", {}, () => this.#enqueue(run));
+    if (currentScope() === undefined) return await this.#enqueue(run, pipelined);
+    return await withSpan("commit", {}, () => this.#enqueue(run, pipelined));
   }
 
-  #enqueue<T>(run: Operation<T>): Promise<T> {
+  #enqueue<T>(run: Operation<T>, pipelined: boolean): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const since = performance.now();
       const scope = currentScope();
       const endsAt = since + this.#limits.withinMs;
-      this.#queue.push({ run, resolve: resolve as (value: unknown) => void, reject, endsAt, since, scope });
+      const settle = { resolve: resolve as (value: unknown) => void, reject };
+      this.#queue.push({ run, pipelined, ...settle, endsAt, since, scope });
       if (!this.#working) this.#work = outOfScope(() => this.#run());
     });
   }
@@ -174,31 +185,39 @@ export class GroupCommitter {
   async #runGroup(batch: readonly Waiting[], perhaps: GroupResult | undefined, endsAt: number): Promise<GroupResult> {
     const group = this.#groups + 1;
     const withinMs = Math.max(0, endsAt - performance.now());
-    return await this.#options.db.transaction(
-      async (tx, claimed) => {
-        this.#lastRun = undefined;
-        if (claimed !== 1) return storedBefore(perhaps);
-        this.#lastRun = await this.#runOperations(tx, batch);
-        return this.#lastRun;
-      },
-      { withinMs, attempts: 100, opening: claimOf(this.#epoch, group) },
-    );
+    const run = async (tx: Tx, claimed: Promise<number>) => {
+      this.#lastRun = undefined;
+      // Sent without waiting for the claim, and undone where that shows that the group is stored already.
+      const ran = this.#runOperations(tx, batch);
+      ran.catch(() => undefined);
+      if ((await claimed) !== 1) throw new StoredBefore();
+      this.#lastRun = await ran;
+      return this.#lastRun;
+    };
+    const options = { withinMs, attempts: 100, opening: claimOf(this.#epoch, group) };
+    return await this.#options.db.transaction(run, options).catch((error: unknown) => {
+      if (error instanceof StoredBefore && perhaps) return perhaps;
+      throw error;
+    });
   }
 
   async #runOperations(tx: Tx, batch: readonly Waiting[]): Promise<GroupResult> {
     const { producer, clock } = this.#options;
     const time = clock.now().toISOString();
     const result: GroupResult = { values: [], rows: [], used: 0 };
-    for (const { run, scope } of batch) {
-      const first = this.#sequence + result.used + 1;
-      const { value, messages } = await runInScope(scope, () =>
-        run(tx, new Places(producer, this.#epoch, first, time)),
-      );
-      const traceparent = scope ? formatTraceparent(scope.trace) : "";
-      const rows = toRows(messages, { producer, epoch: this.#epoch, first, time, traceparent });
-      result.values.push(value);
-      result.rows.push(...rows);
-      result.used += rows.filter(({ sequence }) => sequence !== null).length;
+    for (const block of blocksOf(batch)) {
+      const places = new Places(producer, this.#epoch, this.#sequence + result.used + 1, time);
+      const committed = await Promise.all(block.map(({ run, scope }) => runInScope(scope, () => run(tx, places))));
+      for (const [position, { value, messages }] of committed.entries()) {
+        const { scope } = block[position]!;
+        const traceparent = scope ? formatTraceparent(scope.trace) : "";
+        const first = this.#sequence + result.used + 1;
+        // Throws where a neighbour of the block left a place unused: then each runs alone.
+        const rows = toRows(messages, { producer, epoch: this.#epoch, first, time, traceparent });
+        result.values.push(value);
+        result.rows.push(...rows);
+        result.used += rows.filter(({ sequence }) => sequence !== null).length;
+      }
     }
     sendRows(tx, this.#epoch, result.rows, this.#limits.confirmWithinMs);
     return result;
@@ -228,9 +247,22 @@ function claimOf(epoch: string, group: number): string {
   return `UPDATE outbox_epochs SET committed = ${group} WHERE epoch = '${epoch}' AND committed = ${group - 1}`;
 }
 
-function storedBefore(perhaps: GroupResult | undefined): GroupResult {
-  if (perhaps) return perhaps;
-  throw new AppError("INTERNAL", "another process writes under this process's epoch", { reason: "EPOCH_TAKEN" });
+/** The claim found that this group was stored by a try whose outcome was open. */
+class StoredBefore extends AppError {
+  constructor() {
+    super("INTERNAL", "another process writes under this process's epoch", { reason: "EPOCH_TAKEN" });
+  }
+}
+
+/** Neighbours that need not wait for each other, in order. */
+function blocksOf(batch: readonly Waiting[]): Waiting[][] {
+  const blocks: Waiting[][] = [];
+  for (const waiting of batch) {
+    const last = blocks.at(-1);
+    if (waiting.pipelined && last?.[0]?.pipelined) last.push(waiting);
+    else blocks.push([waiting]);
+  }
+  return blocks;
 }
 
 function isDatabaseFault(error: unknown): boolean {

@@ -4,7 +4,7 @@ import type { Bus } from "../bus/index.ts";
 import type { Clock, Ids } from "../clock.ts";
 import type { Logger } from "../logger.ts";
 import type { Db } from "./database.ts";
-import { type CommitLimits, GroupCommitter, type Operation } from "./group-committer.ts";
+import { type CommitLimits, type CommitOptions, GroupCommitter, type Operation } from "./group-committer.ts";
 import { observeOutbox } from "./metrics.ts";
 import { Relay } from "./relay.ts";
 
@@ -15,7 +15,7 @@ export interface Outbox extends AsyncDisposable {
    * Throws what `run` throws (then nothing of it is stored), RESOURCE_EXHAUSTED/OUTBOX_FULL,
    * UNAVAILABLE/DATABASE_UNAVAILABLE (nothing stored), UNAVAILABLE/COMMIT_UNKNOWN (find out before doing it again).
    */
-  commit<T>(run: Operation<T>): Promise<T>;
+  commit<T>(run: Operation<T>, options?: CommitOptions): Promise<T>;
   /** Boot epoch of this process's audit events. */
   readonly epoch: string;
   /** Operations that wait. */
@@ -39,7 +39,7 @@ export function createOutbox(options: OutboxOptions): Outbox {
   relay.start();
   const metrics = observeOutbox(options.db, () => committer.depth);
   return {
-    commit: (run) => committer.commit(run),
+    commit: (run, options) => committer.commit(run, options),
     get epoch() {
       return committer.epoch;
     },

@@ -1,4 +1,5 @@
 /** One connection taken from the pool, and what became of it. */
+import type { Writable } from "node:stream";
 import type pg from "pg";
 import { AppError } from "../errors.ts";
 import type { QueryResult, Tx } from "./database.ts";
@@ -24,6 +25,7 @@ export class Session {
 
   async query<Row>(text: string, values: readonly unknown[] = []): Promise<QueryResult<Row>> {
     try {
+      this.#gather();
       // Without values the simple protocol is used, which takes several statements (migrations).
       const prepared = { name: statementName(text), text, values: [...values] };
       const result = await (values.length === 0 ? this.#client.query(text) : this.#client.query(prepared));
@@ -35,20 +37,29 @@ export class Session {
     }
   }
 
-  /** How many rows `opening` changed. In one message with BEGIN, it never runs without it. */
+  /**
+   * How many rows `opening` changed. In one message with BEGIN, it never runs without it. Need not be awaited before other
+   * statements are sent: where it fails, they do.
+   */
   async begin(opening: string | undefined): Promise<number> {
-    if (opening === undefined) {
-      await this.query("BEGIN");
-      return 0;
-    }
     this.#dirty = true;
     try {
-      const results = (await this.#client.query(`BEGIN; ${opening}`)) as unknown as pg.QueryResult[];
-      return results[1]?.rowCount ?? 0;
+      this.#gather();
+      const results = await this.#client.query(opening === undefined ? "BEGIN" : `BEGIN; ${opening}`);
+      return (results as unknown as pg.QueryResult[])[1]?.rowCount ?? 0;
     } catch (error) {
       if (isLostConnection(error)) this.lost ??= error;
+      this.#failed ??= error;
       throw error;
     }
+  }
+
+  /** What is sent in one turn of the event loop leaves in one piece: one TLS record and one system call for all of it. */
+  #gather(): void {
+    const { stream } = (this.#client as unknown as { connection: { stream: Writable } }).connection;
+    if (stream.writableCorked > 0) return;
+    stream.cork();
+    process.nextTick(() => stream.uncork());
   }
 
   use(): Tx {
@@ -74,6 +85,7 @@ export class Session {
     this.#open = false;
     // Known before COMMIT is sent: nothing happened, the whole can run again.
     if (this.lost) throw this.lost;
+    this.#gather();
     const answer = await this.#client.query("COMMIT").catch((error: unknown) => {
       if (isRefusedCommit(error)) throw error;
       this.lost ??= error;

@@ -86,7 +86,8 @@ async function judgeAndStore(context: Context, call: ChatCall, { id, model, byte
   const verdict = await askDoor1(context, { id, identity, bytes, secret, model, signal });
   const row = await draftRow(context, { ...call, id, model, secret, verdict, now, bytes });
   try {
-    const stored = await context.outbox.commit((tx, places) => accept(tx, places, row, verdict));
+    const pipelined = row.state !== "held";
+    const stored = await context.outbox.commit((tx, places) => accept(tx, places, row, verdict), { pipelined });
     countEnded(stored);
     if (stored.state === "queued") context.runs.remember(stored, secret);
     return { row: stored, repeated: false };

@@ -1,6 +1,6 @@
 /** Door 1's judgement of free-standing texts, for gRPC and HTTP alike. Recorded, never accepted for a model. */
 import { type TextJudgement, TextModality } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { AppError, type Caller, type TraceParent } from "@sallyport/runtime";
+import { AppError, type AuditPlaces, type Caller, type TraceParent, type Tx } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { contentLimits } from "../domain/content.ts";
 import { buildModerationEvent } from "../events.ts";
@@ -66,10 +66,11 @@ async function judgeAndRecord(context: Context, { identity, texts, modality, tra
     codes: [...new Set(findings.map(({ code }) => code))].slice(0, maxRecordedCodes),
   }));
   const facts = { identity, modality, policyDigest, results, traceId: trace.traceId };
-  await context.outbox.commit(async (_, places) => {
+  const record = async (_: Tx, places: AuditPlaces) => {
     const audit = { event: "moderation.checked", message: buildModerationEvent(places.next(), facts) };
     return { value: undefined, messages: [{ audit }] };
-  });
+  };
+  await context.outbox.commit(record, { pipelined: true });
   return { judgements, policyDigest };
 }
 

@@ -51,13 +51,14 @@ export class WindowCutter {
 
   /** 0: not yet. */
   #nextCut(): number {
-    if (this.#text === "") return 0;
-    const places = new Set<number>();
-    for (const { index } of graphemes.segment(this.#text)) if (index > 0) places.add(index);
-    const sentence = firstEnd(this.#text, sentenceEnd, places);
-    if (sentence > 0) return sentence;
-    if (this.#tokens < this.#maxTokens && this.#text.length < maxCharacters) return 0;
-    return lastEnd(this.#text, wordEnd, places) || Math.max(0, ...places) || this.#forcedCut();
+    const text = this.#text;
+    if (text === "") return 0;
+    // Most pieces bring no place to cut: then nothing is segmented.
+    const isPlace = graphemeStarts(text);
+    const sentence = ends(text, sentenceEnd).find(isPlace);
+    if (sentence !== undefined) return sentence;
+    if (this.#tokens < this.#maxTokens && text.length < maxCharacters) return 0;
+    return ends(text, wordEnd).findLast(isPlace) ?? lastGrapheme(text) ?? this.#forcedCut();
   }
 
   #forcedCut(): number {
@@ -67,19 +68,21 @@ export class WindowCutter {
   }
 }
 
-function firstEnd(text: string, pattern: RegExp, places: ReadonlySet<number>): number {
-  for (const match of text.matchAll(pattern)) {
-    const end = match.index + match[0].length;
-    if (places.has(end)) return end;
-  }
-  return 0;
+/** Where matches end. */
+function ends(text: string, pattern: RegExp): number[] {
+  return [...text.matchAll(pattern)].map((match) => match.index + match[0].length);
 }
 
-function lastEnd(text: string, pattern: RegExp, places: ReadonlySet<number>): number {
-  let last = 0;
-  for (const match of text.matchAll(pattern)) {
-    const end = match.index + match[0].length;
-    if (places.has(end)) last = end;
-  }
-  return last;
+/** Whether a grapheme begins at an index, behind another one. */
+function graphemeStarts(text: string): (index: number) => boolean {
+  let segments: Intl.Segments | undefined;
+  return (index) => {
+    segments ??= graphemes.segment(text);
+    return index > 0 && segments.containing(index)?.index === index;
+  };
+}
+
+/** Where the last grapheme begins, if there is one before it. */
+function lastGrapheme(text: string): number | undefined {
+  return graphemes.segment(text).containing(text.length - 1)?.index || undefined;
 }

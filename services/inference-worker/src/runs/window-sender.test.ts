@@ -40,11 +40,28 @@ test("a first window that is there in time goes with the start, and a start with
   expect(said).toEqual(["One. ", undefined, "Two. "]);
 });
 
+test("what the engine brings in one piece goes out as one window, with the start or after it", async () => {
+  const sent: (string | undefined)[] = [];
+  const say = async (window: WindowText | undefined) => void sent.push(window?.text);
+  const sender = new WindowSender({ begin: say, send: say, patienceMs: 60_000 });
+  for (const text of ["One. ", "Two. "]) await sender.push({ text });
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  for (const text of ["Three. ", "Four. "]) await sender.push({ text });
+  await sender.end();
+  expect(sent).toEqual(["One. Two. ", "Three. Four. "]);
+});
+
 test("windows that a slow bus keeps waiting go out together, whole, in order, the end last", async () => {
   const { sent, acks, sending, turn } = slowBus();
   const begun = Promise.withResolvers<void>();
-  const sender = new WindowSender(sending((first) => (first ? Promise.reject(new Error("too early")) : begun.promise)));
-  await new Promise((resolve) => setTimeout(resolve, 10));
+  const beginning = Promise.withResolvers<WindowText | undefined>();
+  const sender = new WindowSender(
+    sending((first) => {
+      beginning.resolve(first);
+      return begun.promise;
+    }),
+  );
+  expect(await beginning.promise).toBeUndefined();
   await sender.push({ text: "One. " });
   await sender.push({ text: "Two. " });
   expect(sent).toEqual([]);

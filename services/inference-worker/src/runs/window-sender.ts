@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { WindowText } from "../domain/window-cutter.ts";
 
 export interface Sending {
@@ -12,8 +13,8 @@ export interface Sending {
 const maxWaiting = 8_192;
 
 /**
- * Brings a run's start and windows to the bus, one message at a time and in order, while the engine goes on. What is cut while one is on its way
- * goes out as one window: a model that is faster than the bus is not slowed down by it.
+ * Brings a run's start and windows to the bus, one message at a time and in order, while the engine goes on. What is cut while one is on its way,
+ * or in the same turn of the event loop, goes out as one window: a model that is faster than the bus is not slowed down by it.
  */
 export class WindowSender {
   readonly #sending: Sending;
@@ -55,6 +56,7 @@ export class WindowSender {
     const timer = setTimeout(() => this.#stirred.resolve(), this.#sending.patienceMs);
     await this.#stirred.promise;
     clearTimeout(timer);
+    await setImmediate();
     if (this.#failure === undefined) await this.#sending.begin(this.#take());
   }
 
@@ -63,6 +65,8 @@ export class WindowSender {
     this.#working = true;
     try {
       await begin?.();
+      // What came from the engine in one piece is cut within this turn.
+      if (begin === undefined) await setImmediate();
       while (this.#failure === undefined) {
         const window = this.#take();
         if (window === undefined) break;

@@ -4,14 +4,23 @@ import { AttestationError, type Envelope, open, TicketError } from "@sallyport/a
 import type { VerdictMessage, WindowVerdict } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { Decision } from "@sallyport/proto/sallyport/moderation/v1/moderation";
-import { AppError, countTicket, delay, stoppedBySwitch, withSpanSync } from "@sallyport/runtime";
+import {
+  AppError,
+  type AuditPlaces,
+  type Committed,
+  countTicket,
+  delay,
+  stoppedBySwitch,
+  type Tx,
+  withSpanSync,
+} from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { chainOf } from "../../core/chain.ts";
 import { type Ending, endRequest } from "../../core/endings.ts";
 import { envelopeBytes } from "../../core/messages.ts";
 import type { Run } from "../../core/runs.ts";
 import { aboutOf, endingAtWork, offOf } from "../../core/switched-off.ts";
-import { startRun } from "../../db/ledger.ts";
+import { type RequestRow, startRun } from "../../db/ledger.ts";
 import { releaseWindow, type WindowRow } from "../../db/windows.ts";
 import { isJudgedNow } from "../../domain/request-state.ts";
 import { windowBody } from "../../events.ts";
@@ -66,10 +75,11 @@ function start(context: Context, run: Run, claim: Envelope): void {
 }
 
 async function storeStart({ outbox, clock }: Context, { requestId, attempt, claim }: Run): Promise<void> {
-  await outbox.commit(async (tx) => ({
+  const start = async (tx: Tx) => ({
     value: await startRun(tx, requestId, attempt, envelopeBytes(claim!), clock.now()),
     messages: [],
-  }));
+  });
+  await outbox.commit(start, { pipelined: true });
 }
 
 async function judge(context: Context, run: Run, message: VerdictMessage, verdict: WindowVerdict): Promise<void> {
@@ -115,7 +125,7 @@ async function release(context: Context, run: Run, message: VerdictMessage, verd
     : undefined;
   const claim = envelopeBytes(run.claim!);
   clearTimeout(run.starting);
-  const row = await context.outbox.commit(async (tx, places) => {
+  const store = async (tx: Tx, places: AuditPlaces): Promise<Committed<RequestRow | undefined>> => {
     const now = context.clock.now();
     const running = { ...run.row, state: "running" as const, claim, windowsReleased: index + 1, progressAt: now };
     // Both are sent at once, and stored both or neither.
@@ -126,7 +136,8 @@ async function release(context: Context, run: Run, message: VerdictMessage, verd
     if (!released && ended?.value)
       throw new AppError("INTERNAL", "an end without its window", { reason: "WINDOW_LOST" });
     return released ? (ended ?? { value: running, messages: [] }) : (ended ?? { value: undefined, messages: [] });
-  });
+  };
+  const row = await context.outbox.commit(store, { pipelined: true });
   if (!row) return context.runs.drop(run.requestId);
   countReleased(row, context.clock.now());
   run.row = row;

@@ -1,4 +1,4 @@
-import { Agent, request as httpRequest, type IncomingMessage } from "node:http";
+import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest, Agent as SecureAgent } from "node:https";
 import { EngineError } from "../engine.ts";
 
@@ -14,69 +14,114 @@ export interface CallOptions {
   url: URL;
   body?: string;
   timeouts: CallTimeouts;
-  /** PEM; for https only. */
-  ca?: string;
+  connections: Agent;
   signal: AbortSignal;
 }
 
 export interface Call {
   status: number;
   contentType: string;
-  /** Rejects with EngineError. Stops the call when not read on. */
+  /** Rejects with EngineError. Stops the call when not read on, unless `over` was called. */
   body: AsyncIterable<Uint8Array>;
+  /** What matters is read: the rest is left to come by itself, for a moment, so that the connection can be kept. */
+  over(): void;
 }
 
-/**
- * One HTTP exchange over Node's own client with a connection of its own: it follows no redirect, and a fresh agent, other
- * than the global one and fetch, reads no proxy from the environment. Rejects with EngineError.
- */
+const maxKept = 32;
+const restMs = 1_000;
+
+/** Kept connections to one server. Other than the global agent and fetch, it reads no proxy from the environment. `ca`: PEM. */
+export function connectionsTo(url: URL, ca?: string): Agent {
+  const kept = { keepAlive: true, maxFreeSockets: maxKept };
+  return url.protocol === "https:" ? new SecureAgent({ ...kept, ca }) : new Agent(kept);
+}
+
+/** One HTTP exchange over Node's own client: it follows no redirect. Rejects with EngineError. */
 export async function call(options: CallOptions): Promise<Call> {
-  const { url, body, timeouts, signal, ca } = options;
+  const { signal } = options;
   if (signal.aborted) throw cancelled();
-  const secure = url.protocol === "https:";
-  const agent = secure ? new SecureAgent({ keepAlive: false, ca }) : new Agent({ keepAlive: false });
-  const headers = body === undefined ? {} : { "content-type": "application/json" };
-  const request = (secure ? httpsRequest : httpRequest)(url, {
-    method: body === undefined ? "GET" : "POST",
-    agent,
-    headers: { ...headers, accept: "text/event-stream, application/json" },
-  });
-  const watch = new Watch(() => request.destroy());
+  let request: ClientRequest | undefined;
+  const watch = new Watch(() => request?.destroy());
   const abort = () => watch.breakOff(cancelled());
   signal.addEventListener("abort", abort, { once: true });
   const cleanUp = () => {
     watch.stop();
     signal.removeEventListener("abort", abort);
-    request.destroy();
   };
+  try {
+    for (;;) {
+      request = send(options, watch);
+      const answer = await responseTo(request).catch((error: unknown) => {
+        // Mostly the server closed a kept connection just when it was used again: on a new one it is asked anew.
+        if (request?.reusedSocket && !watch.reason) return undefined;
+        throw error;
+      });
+      if (answer) return asCall(answer, request, watch, options.timeouts, cleanUp);
+    }
+  } catch (error) {
+    cleanUp();
+    request?.destroy();
+    throw watch.reason ?? new EngineError("ENGINE_UNAVAILABLE", "the model server cannot be reached", error);
+  }
+}
+
+function send({ url, body, timeouts, connections }: CallOptions, watch: Watch): ClientRequest {
+  const secure = url.protocol === "https:";
+  const headers = body === undefined ? {} : { "content-type": "application/json" };
+  const request = (secure ? httpsRequest : httpRequest)(url, {
+    method: body === undefined ? "GET" : "POST",
+    agent: connections,
+    headers: { ...headers, accept: "text/event-stream, application/json" },
+  });
   watch.expect(timeouts.connectMs, "the model server does not take the connection", "ENGINE_UNAVAILABLE");
   request.on("socket", (socket) => {
     const connected = () => watch.expect(timeouts.firstByteMs, "the model server does not answer");
     if (socket.connecting) socket.once(secure ? "secureConnect" : "connect", connected);
     else connected();
   });
-  try {
-    const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      request.on("response", resolve);
-      request.on("error", reject);
-      request.end(body);
-    });
-    const contentType = response.headers["content-type"] ?? "";
-    return { status: response.statusCode ?? 0, contentType, body: readBody(response, watch, timeouts, cleanUp) };
-  } catch (error) {
+  return request.end(body);
+}
+
+function responseTo(request: ClientRequest): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    request.on("response", resolve);
+    request.on("error", reject);
+  });
+}
+
+function asCall(
+  response: IncomingMessage,
+  request: ClientRequest,
+  watch: Watch,
+  timeouts: CallTimeouts,
+  cleanUp: () => void,
+): Call {
+  let over = false;
+  const end = () => {
     cleanUp();
-    throw watch.reason ?? new EngineError("ENGINE_UNAVAILABLE", "the model server cannot be reached", error);
-  }
+    if (response.readableEnded) return;
+    if (!over && !response.complete) return void request.destroy();
+    const timer = setTimeout(() => request.destroy(), restMs).unref();
+    response.on("end", () => clearTimeout(timer)).resume();
+  };
+  return {
+    status: response.statusCode ?? 0,
+    contentType: response.headers["content-type"] ?? "",
+    body: readBody(response, watch, timeouts, end),
+    over: () => {
+      over = true;
+    },
+  };
 }
 
 async function* readBody(
   response: IncomingMessage,
   watch: Watch,
   { idleMs }: CallTimeouts,
-  cleanUp: () => void,
+  end: () => void,
 ): AsyncGenerator<Uint8Array, void, void> {
   try {
-    for await (const bytes of response) {
+    for await (const bytes of response.iterator({ destroyOnReturn: false })) {
       // While the reader works, the server owes nothing.
       watch.stop();
       yield bytes as Uint8Array;
@@ -85,7 +130,7 @@ async function* readBody(
   } catch (error) {
     throw watch.reason ?? new EngineError("ENGINE_CRASHED", "the model server broke off", error);
   } finally {
-    cleanUp();
+    end();
   }
 }
 

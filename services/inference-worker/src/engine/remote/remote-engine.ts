@@ -1,6 +1,7 @@
+import type { Agent } from "node:http";
 import { type Chunk, type Engine, EngineError, type GenerationRequest } from "../engine.ts";
 import { CompletionReader, requestBody } from "./completion.ts";
-import { type Call, type CallOptions, type CallTimeouts, call } from "./http-call.ts";
+import { type Call, type CallTimeouts, call, connectionsTo } from "./http-call.ts";
 import { readEvents } from "./sse.ts";
 
 export interface RemoteEngineOptions {
@@ -21,11 +22,16 @@ const maxCharactersPerToken = 256;
 export class RemoteEngine implements Engine {
   readonly kind = "remote";
   readonly #options: RemoteEngineOptions;
+  readonly #base: URL;
+  readonly #connections: Agent;
   readonly #stop = new AbortController();
   #ready = false;
 
   constructor(options: RemoteEngineOptions) {
     this.#options = options;
+    const { baseUrl, ca } = options;
+    this.#base = new URL(baseUrl.endsWith("/") ? baseUrl : `${baseUrl}/`);
+    this.#connections = connectionsTo(this.#base, ca);
   }
 
   get ready(): boolean {
@@ -53,7 +59,10 @@ export class RemoteEngine implements Engine {
     }
     const reader = new CompletionReader(request.sampling.maxTokens * maxCharactersPerToken);
     for await (const data of readEvents(answer.body)) {
-      if (data === "[DONE]") break;
+      if (data === "[DONE]") {
+        answer.over();
+        break;
+      }
       const chunk = reader.read(data);
       if (chunk !== undefined) yield chunk;
     }
@@ -63,17 +72,17 @@ export class RemoteEngine implements Engine {
   async unload(): Promise<void> {
     this.#ready = false;
     this.#stop.abort();
+    this.#connections.destroy();
   }
 
   #call(path: string, body: string | undefined, signal: AbortSignal): Promise<Call> {
-    const { baseUrl, timeouts, ca } = this.#options;
-    const base = baseUrl.endsWith("/") ? baseUrl : `${baseUrl}/`;
-    const options: CallOptions = {
-      url: new URL(path, base),
-      timeouts,
+    return call({
+      url: new URL(path, this.#base),
+      ...(body !== undefined && { body }),
+      timeouts: this.#options.timeouts,
+      connections: this.#connections,
       signal: AbortSignal.any([signal, this.#stop.signal]),
-    };
-    return call({ ...options, ...(body !== undefined && { body }), ...(ca !== undefined && { ca }) });
+    });
   }
 }
 
