@@ -1,7 +1,7 @@
-import { encodeEnvelopeJson, type Json, signState } from "@sallyport/attestation";
+import { encodeEnvelopeJson, type Json, signState, type TrustBundle } from "@sallyport/attestation";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Bus } from "../src/bus/index.ts";
-import { systemClock } from "../src/clock.ts";
+import { type Clock, systemClock } from "../src/clock.ts";
 import { createLogger } from "../src/logger.ts";
 import { putState, type WatchedState, watchState } from "../src/state.ts";
 import { createTestTrust, startTestNats, type TestNats, waitFor } from "../testing/index.ts";
@@ -37,8 +37,8 @@ const decode = (value: Json) => {
   if (typeof value !== "string") throw new Error("not a string");
   return value;
 };
-const watch = () =>
-  watchState({ bus, trust: keys.trust, bucket: "policy", key: "active", decode, clock: systemClock, log });
+const watch = (options: { trust?: TrustBundle; clock?: Clock } = {}) =>
+  watchState({ bus, trust: keys.trust, bucket: "policy", key: "active", decode, clock: systemClock, log, ...options });
 
 function signed(version: number, value: Json, options: { bucket?: string; by?: typeof keys } = {}): string {
   const { bucket = "policy", by = keys } = options;
@@ -87,6 +87,23 @@ describe("watched state", () => {
     expect(state.version).toBe(5);
     await put(signed(7, "better"));
     await waitFor("the better value", () => !stale() && state.get() === "better");
+  });
+
+  it("goes on confirming what it knows only while the trust bundle that vouches for it lasts, and is the same", async () => {
+    let lateMs = 0;
+    const clock = { now: () => new Date(Date.now() + lateMs) };
+    let trust = keys.trust;
+    const current = new Proxy({} as TrustBundle, { get: (_, name) => trust[name as keyof TrustBundle] });
+    await state[Symbol.asyncDispose]();
+    state = watch({ clock, trust: current });
+    await put(signed(1, "one"));
+    await waitFor("the value", () => state.fresh);
+    lateMs = keys.trust.expiresAt.getTime() - Date.now() + 1_000;
+    await waitFor("staleness", () => stale(), { timeoutMs: 6_000 });
+    lateMs = 0;
+    await waitFor("the value again", () => !stale(), { timeoutMs: 6_000 });
+    trust = { ...keys.trust, version: keys.trust.version + 1, key: () => undefined };
+    await waitFor("staleness", () => stale(), { timeoutMs: 6_000 });
   });
 
   it("is stale while the bus is away, and when it comes back empty, until the value is put again", async () => {

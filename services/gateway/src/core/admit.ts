@@ -1,6 +1,6 @@
 /** Accepting a request: identity, model, door 1, and one commit. Nothing runs that is not in the ledger first. */
 import { toBinary } from "@bufbuild/protobuf";
-import { createRequestSecret, saltedDigest } from "@sallyport/attestation";
+import { createRequestSecret, type RequestSecret, saltedDigest } from "@sallyport/attestation";
 import { type ChatContent, ChatContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import {
   AppError,
@@ -61,9 +61,16 @@ export async function admit(context: Context, call: ChatCall): Promise<Admitted>
   const id = context.ids.uuid();
   noteRequest(id);
   const take = { tokens: tokensOf(context, content, bytes, model), images: 0 };
-  const quota = await reserve(context, { id, identity, model: model.name, take });
+  const now = context.clock.now();
+  const secret = createRequestSecret((count) => context.ids.bytes(count));
+  const reserving = reserve(context, { id, identity, model: model.name, take });
+  if (reserving.doubtful) await reserving.granted;
+  // Asked meanwhile: door 1 keeps nothing of what comes to nothing.
+  const asked = askDoor1(context, { id, identity, bytes, secret, model, signal: call.signal });
+  asked.catch(() => undefined);
+  const quota = await reserving.granted;
   try {
-    const admitted = await judgeAndStore(context, call, { id, model, bytes });
+    const admitted = await store(context, call, { id, now, model, bytes, secret, verdict: await asked });
     // What waits for a person, or was refused, is not at work.
     if (admitted.repeated || admitted.row.state !== "queued") context.quotas.settle(id);
     return { ...admitted, quota: admitted.repeated ? {} : quota };
@@ -73,18 +80,18 @@ export async function admit(context: Context, call: ChatCall): Promise<Admitted>
   }
 }
 
-interface Wanted {
+interface Judged {
   readonly id: string;
+  readonly now: Date;
   readonly model: ServedModel;
   readonly bytes: Uint8Array;
+  readonly secret: RequestSecret;
+  readonly verdict: Door1Verdict;
 }
 
-async function judgeAndStore(context: Context, call: ChatCall, { id, model, bytes }: Wanted) {
-  const { identity, signal } = call;
-  const now = context.clock.now();
-  const secret = createRequestSecret((count) => context.ids.bytes(count));
-  const verdict = await askDoor1(context, { id, identity, bytes, secret, model, signal });
-  const row = await draftRow(context, { ...call, id, model, secret, verdict, now, bytes });
+async function store(context: Context, call: ChatCall, judged: Judged) {
+  const { bytes, secret, verdict } = judged;
+  const row = await draftRow(context, { ...call, ...judged });
   try {
     const pipelined = row.state !== "held";
     const stored = await context.outbox.commit((tx, places) => accept(tx, places, row, verdict), { pipelined });

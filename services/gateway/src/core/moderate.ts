@@ -36,7 +36,7 @@ export async function moderate(context: Context, call: ModerationCall): Promise<
   checkTexts(texts);
   using _slot = context.inFlight.enter(identity);
   const id = context.ids.uuid();
-  const quota = await reserve(context, { id, identity, take: { tokens: 0, images: 0 } });
+  const quota = await reserve(context, { id, identity, take: { tokens: 0, images: 0 } }).granted;
   try {
     const judged = await judgeAndRecord(context, { ...call, texts });
     context.quotas.settle(id, true);

@@ -2,6 +2,7 @@
  * Reserves and settles what requests take of their quotas. Calls that come at the same time share one round trip and one
  * transaction (docs/design/limits.md). Fails closed: without an answer in time nothing is reserved, and nothing accepted.
  */
+import type { QuotaLimit } from "@sallyport/policy";
 import { AppError, type Db, delay, type Logger, outOfScope } from "@sallyport/runtime";
 import { type Attempt, type Decision, quotaBatch, type Settlement } from "../db/quotas.ts";
 import type { Counter, Take } from "../domain/quota.ts";
@@ -28,6 +29,9 @@ const maxBatch = 256;
 const spacingMs = 3;
 /** A settlement alone waits so long for company, since nobody waits for it; the next reservation takes it along. */
 const settleWithinMs = 10;
+/** Whoever was refused so recently is likely to be again. */
+const doubtMs = 1_000;
+const maxDoubted = 10_000;
 /** While the database is away settlements are not kept for ever: the reconciler finds what was not settled. */
 const maxSettlements = 10_000;
 
@@ -37,6 +41,10 @@ export class Quotas implements AsyncDisposable {
   readonly #withinMs: number;
   readonly #attempts: Waiting[] = [];
   readonly #settlements: Settlement[] = [];
+  /** Counters that refused, and until when they are doubted. */
+  readonly #doubted = new Map<string, number>();
+  /** Until then nothing was heard of the database. */
+  #awayUntil = 0;
   #work: Promise<void> | undefined;
   #hurry: (() => void) | undefined;
   #reservedAt = Number.NEGATIVE_INFINITY;
@@ -52,7 +60,7 @@ export class Quotas implements AsyncDisposable {
   async reserve(id: string, take: Take, counters: readonly Counter[]): Promise<QuotaReport> {
     const { promise, resolve, reject } = Promise.withResolvers<Decision>();
     const waiting: Waiting = { id, take, counters, over: false, resolve, reject };
-    const timer = setTimeout(() => refuse(waiting, unavailable()), this.#withinMs);
+    const timer = setTimeout(() => this.#giveUp(waiting), this.#withinMs);
     this.#attempts.push(waiting);
     this.#hurry?.();
     this.#wake();
@@ -67,6 +75,12 @@ export class Quotas implements AsyncDisposable {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Whether one of these refused a moment ago, or none can be counted: nothing should be done for the call before it is granted. */
+  doubtful(counters: readonly Counter[]): boolean {
+    const now = performance.now();
+    return this.#awayUntil > now || counters.some(({ key }) => (this.#doubted.get(key) ?? 0) > now);
   }
 
   /**
@@ -124,7 +138,7 @@ export class Quotas implements AsyncDisposable {
     } catch (err) {
       this.#log.warn({ err, attempts: attempts.length }, "quotas could not be counted");
       for (const attempt of attempts) {
-        refuse(attempt, unavailable(err));
+        this.#giveUp(attempt, err);
         // It may have been stored after all.
         this.settle(attempt.id);
       }
@@ -132,15 +146,23 @@ export class Quotas implements AsyncDisposable {
   }
 
   #answer(attempt: Waiting, decision: Decision): void {
+    if (decision.refused) this.#doubt(attempt, decision.refused);
     if (attempt.over && !decision.refused) this.settle(attempt.id);
     attempt.over = true;
     attempt.resolve(decision);
   }
-}
 
-function refuse(attempt: Waiting, error: AppError): void {
-  attempt.over = true;
-  attempt.reject(error);
+  #giveUp(attempt: Waiting, cause?: unknown): void {
+    this.#awayUntil = performance.now() + doubtMs;
+    attempt.over = true;
+    attempt.reject(unavailable(cause));
+  }
+
+  #doubt({ counters }: Attempt, refused: QuotaLimit): void {
+    if (this.#doubted.size >= maxDoubted) this.#doubted.clear();
+    const until = performance.now() + doubtMs;
+    for (const { key, limits } of counters) if (limits.includes(refused)) this.#doubted.set(key, until);
+  }
 }
 
 function unavailable(cause?: unknown): AppError {

@@ -13,10 +13,20 @@ export interface Reservation {
   readonly take: Take;
 }
 
-/** Response fields that tell the caller how much is left. Throws a QuotaError, or UNAVAILABLE. */
-export async function reserve({ quotas, policy }: Context, wanted: Reservation): Promise<Record<string, string>> {
+export interface Reserving {
+  /** Response fields that tell the caller how much is left. Rejects with a QuotaError, or UNAVAILABLE. */
+  readonly granted: Promise<Record<string, string>>;
+  /** Likely to be refused: nothing should be done for the call before it is granted. */
+  readonly doubtful: boolean;
+}
+
+export function reserve({ quotas, policy }: Context, wanted: Reservation): Reserving {
   const { id, identity, model, take } = wanted;
   const counters = countersFor(policy.get().settings.quotas, identity, model);
-  const report = await withSpan("reserve quotas", {}, () => quotas.reserve(id, take, counters));
-  return quotaFields(report, take);
+  const doubtful = quotas.doubtful(counters);
+  const report = withSpan("reserve quotas", {}, () => quotas.reserve(id, take, counters));
+  const granted = report.then((counted) => quotaFields(counted, take));
+  // Whoever waits for it hears of it.
+  granted.catch(() => undefined);
+  return { granted, doubtful };
 }
