@@ -21,6 +21,7 @@ export { isLoopback, parseIssuers } from "./jwks.ts";
 export * from "./keys.ts";
 export * from "./lifecycle.ts";
 export * from "./logger.ts";
+export { type Periodic, periodically } from "./periodic.ts";
 export { type Reloaded, reloadFiles } from "./reload.ts";
 export * from "./service-config.ts";
 export * from "./state.ts";

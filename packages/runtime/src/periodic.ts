@@ -1,13 +1,21 @@
-/** What governance does by itself, again and again, one round at a time. */
-import type { Logger } from "@sallyport/runtime";
+/** What a service does by itself, again and again, one round at a time: the one way to wait for the next, and to stop. */
+import type { Logger } from "./logger.ts";
 
 export interface Periodic extends AsyncDisposable {
-  /** A round now, or right after the one under way. */
+  /** A round now, or right after the one under way: a round that left something over asks for the next by it. */
   hasten(): void;
 }
 
-/** Calls `round` each `everyMs`; what it throws is logged as "could not <what>; trying again", once until it changes. */
-export function periodically(log: Logger, everyMs: number, what: string, round: () => Promise<void>): Periodic {
+/**
+ * Calls `round` now and each `everyMs`; what it throws is logged as "could not <what>; trying again", once until it changes.
+ * Disposing waits for the round under way, and begins no other.
+ */
+export function periodically(
+  log: Pick<Logger, "warn">,
+  everyMs: number,
+  what: string,
+  round: () => Promise<void>,
+): Periodic {
   let running: Promise<void> | undefined;
   let [again, closed] = [false, false];
   let problem = "";
@@ -17,7 +25,8 @@ export function periodically(log: Logger, everyMs: number, what: string, round: 
     problem = told;
   };
   const run = () => {
-    running ??= round()
+    running ??= Promise.resolve()
+      .then(round)
       .then(() => {
         problem = "";
       }, tell)
@@ -28,10 +37,11 @@ export function periodically(log: Logger, everyMs: number, what: string, round: 
       });
   };
   const timer = setInterval(run, everyMs);
+  run();
   return {
     hasten() {
       again = running !== undefined;
-      run();
+      if (!closed) run();
     },
     async [Symbol.asyncDispose]() {
       closed = true;
