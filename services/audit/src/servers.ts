@@ -4,7 +4,7 @@ import { createServer as createHttpsServer } from "node:https";
 import { allowedCallers } from "@sallyport/proto/calls";
 import { AuditService, ReceiptService, VaultService } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { type CallContext, isLoopback, serve, type TlsMaterial } from "@sallyport/runtime";
-import { type Action, authorise, authoriseWhole, denied } from "./authorise.ts";
+import { type Action, authorise, authoriseWhole, notOfAll } from "./authorise.ts";
 import type { Context } from "./context.ts";
 import { openBody } from "./handlers/open-body.ts";
 import { getCheckpoint, getConsistencyProof, getReceipt, getRecord, tailRecords } from "./handlers/records.ts";
@@ -32,7 +32,7 @@ export function serveAuditors(context: Context) {
       let checkedAt = clock.now().getTime();
       const recheck = async () => {
         if (clock.now().getTime() - checkedAt < recheckEveryMs) return;
-        if ((await authorise(context, bearer, "audit.read")) !== tenant) throw denied("audit.read of every tenant");
+        if ((await authorise(context, bearer, "audit.read")) !== tenant) throw notOfAll();
         checkedAt = clock.now().getTime();
       };
       yield* tailRecords(context, request, tenant, signal, recheck);
