@@ -1,5 +1,6 @@
 export * from "./api-token.ts";
 export * from "./bus/index.ts";
+export { joinBus } from "./bus/join.ts";
 export * from "./clock.ts";
 export {
   type Believed,
