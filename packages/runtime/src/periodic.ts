@@ -1,5 +1,6 @@
 /** What a service does by itself, again and again, one round at a time: the one way to wait for the next, and to stop. */
 import type { Logger } from "./logger.ts";
+import { outOfScope } from "./telemetry/scope.ts";
 
 export interface Periodic extends AsyncDisposable {
   /** A round now, or right after the one under way: a round that left something over asks for the next by it. */
@@ -20,21 +21,25 @@ export function periodically(
   let [again, closed] = [false, false];
   let problem = "";
   const tell = (err: unknown) => {
-    const told = String(err);
-    if (told !== problem) log.warn({ err }, `could not ${what}; trying again`);
-    problem = told;
+    if (String(err) !== problem) log.warn({ err }, `could not ${what}; trying again`);
+    problem = String(err);
   };
+  const next = async () => {
+    // A round that asks for the next one must find itself under way.
+    await Promise.resolve();
+    try {
+      await round();
+      problem = "";
+    } catch (error) {
+      tell(error);
+    }
+    running = undefined;
+    if (again && !closed) run();
+    again = false;
+  };
+  // Of nobody's request, also when one of them asked for it.
   const run = () => {
-    running ??= Promise.resolve()
-      .then(round)
-      .then(() => {
-        problem = "";
-      }, tell)
-      .finally(() => {
-        running = undefined;
-        if (again && !closed) run();
-        again = false;
-      });
+    running ??= outOfScope(next);
   };
   const timer = setInterval(run, everyMs);
   run();

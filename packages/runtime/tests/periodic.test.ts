@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { createLogger, periodically } from "../src/index.ts";
+import { createLogger, currentScope, periodically, withSpan } from "../src/index.ts";
 import { waitFor } from "../testing/index.ts";
 
 const never = 60_000;
@@ -69,4 +69,16 @@ test("stopping waits for the round under way and begins no other, whoever asks",
   periodic.hasten();
   await nextTurn();
   expect(rounds).toBe(1);
+});
+
+test("a round belongs to no request, not even to the one that asked for it", async () => {
+  const scopes: unknown[] = [];
+  await using periodic = periodically(log, never, "test", async () => void scopes.push(currentScope()));
+  await waitFor("a round", () => scopes.length === 1);
+  await withSpan("call", {}, async () => {
+    expect(currentScope()).toBeDefined();
+    periodic.hasten();
+  });
+  await waitFor("another", () => scopes.length === 2);
+  expect(scopes).toEqual([undefined, undefined]);
 });
