@@ -1,4 +1,4 @@
-import { type Dashboard, interval, panel, quantile, rate } from "./panel.ts";
+import { type Dashboard, interval, panel, rate, spread } from "./panel.ts";
 
 export const doors: Dashboard = {
   id: "doors-and-tickets",
@@ -16,8 +16,7 @@ export const doors: Dashboard = {
       "Time of a judgement",
       "s",
       "Tens of milliseconds at most.",
-      [quantile(0.5, "sallyport_door_judge_seconds", "stage"), "{{stage}} p50"],
-      [quantile(0.99, "sallyport_door_judge_seconds", "stage"), "{{stage}} p99"],
+      ...spread("sallyport_door_judge_seconds", "stage"),
     ),
     panel("Tickets", "reqps", "Refused ones are a fault or an attack.", [
       rate("sallyport_tickets_total", "result, reason"),

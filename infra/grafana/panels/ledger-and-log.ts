@@ -1,4 +1,4 @@
-import { type Dashboard, interval, panel, quantile, rate } from "./panel.ts";
+import { type Dashboard, interval, panel, quantile, rate, spread } from "./panel.ts";
 
 export const ledger: Dashboard = {
   id: "ledger-and-log",
@@ -19,13 +19,7 @@ export const ledger: Dashboard = {
       "max by (component) (sallyport_outbox_oldest_seconds)",
       "{{component}}",
     ]),
-    panel(
-      "Commit",
-      "s",
-      "From an operation to its commit.",
-      [quantile(0.5, "sallyport_outbox_commit_seconds", "component"), "{{component}} p50"],
-      [quantile(0.99, "sallyport_outbox_commit_seconds", "component"), "{{component}} p99"],
-    ),
+    panel("Commit", "s", "From an operation to its commit.", ...spread("sallyport_outbox_commit_seconds", "component")),
     panel("Operations a transaction", "short", "Grouping under load.", [
       `sum by (component) (rate(sallyport_outbox_group_operations_sum[${interval}])) / sum by (component) (rate(sallyport_outbox_group_operations_count[${interval}]))`,
       "{{component}}",
@@ -39,15 +33,13 @@ export const ledger: Dashboard = {
       "Lag of the log",
       "s",
       "From the bus to the signed head.",
-      [quantile(0.5, "sallyport_log_lag_seconds", "producer"), "{{producer}} p50"],
-      [quantile(0.99, "sallyport_log_lag_seconds", "producer"), "{{producer}} p99"],
+      ...spread("sallyport_log_lag_seconds", "producer"),
     ),
     panel(
       "Append",
       "s",
       "One transaction: records, tiles, vault, signed head.",
-      [quantile(0.5, "sallyport_log_append_seconds"), "p50"],
-      [quantile(0.99, "sallyport_log_append_seconds"), "p99"],
+      ...spread("sallyport_log_append_seconds"),
     ),
     panel(
       "Records an append",

@@ -1,4 +1,4 @@
-import { type Dashboard, interval, panel, quantile, rate, stat } from "./panel.ts";
+import { type Dashboard, interval, panel, quantile, rate, spread, stat } from "./panel.ts";
 
 export const overview: Dashboard = {
   id: "overview",
@@ -22,13 +22,7 @@ export const overview: Dashboard = {
       rate("sallyport_http_requests_total", "component, route, status"),
       "{{component}} {{route}} {{status}}",
     ]),
-    panel(
-      "HTTP duration",
-      "s",
-      "Streams last to their end.",
-      [quantile(0.5, "sallyport_http_seconds", "route"), "{{route}} p50"],
-      [quantile(0.99, "sallyport_http_seconds", "route"), "{{route}} p99"],
-    ),
+    panel("HTTP duration", "s", "Streams last to their end.", ...spread("sallyport_http_seconds", "route")),
     panel("gRPC rate", "reqps", "By service and method.", [
       rate("sallyport_grpc_server_calls_total", "component, method"),
       "{{component}} {{method}}",
@@ -53,15 +47,13 @@ export const overview: Dashboard = {
       "First window",
       "s",
       "From acceptance to the first released window.",
-      [quantile(0.5, "sallyport_first_window_seconds"), "p50"],
-      [quantile(0.99, "sallyport_first_window_seconds"), "p99"],
+      ...spread("sallyport_first_window_seconds"),
     ),
     panel(
       "Whole requests",
       "s",
       "From acceptance to the end, by state.",
-      [quantile(0.5, "sallyport_request_seconds", "state"), "{{state}} p50"],
-      [quantile(0.99, "sallyport_request_seconds", "state"), "{{state}} p99"],
+      ...spread("sallyport_request_seconds", "state"),
     ),
   ],
 };

@@ -25,6 +25,10 @@ export const rate = (metric: string, by: string, where = "") => `sum by (${by}) 
 export const quantile = (q: number, metric: string, by = "", where = "") =>
   `histogram_quantile(${q}, sum by (le${by && `, ${by}`}) (rate(${metric}_bucket${where}[${interval}])))`;
 
+/** The middle and the slowest of a histogram, as two lines of a panel. */
+export const spread = (metric: string, by = ""): [expr: string, legend: string][] =>
+  ([0.5, 0.99] as const).map((q) => [quantile(q, metric, by), `${by && `{{${by}}} `}p${q * 100}`]);
+
 export function panel(
   title: string,
   unit: Panel["unit"],

@@ -1,4 +1,4 @@
-import { type Dashboard, interval, panel, quantile, rate } from "./panel.ts";
+import { type Dashboard, interval, panel, rate, spread } from "./panel.ts";
 
 export const queue: Dashboard = {
   id: "queue-and-chamber",
@@ -25,20 +25,8 @@ export const queue: Dashboard = {
       `sum(rate(sallyport_worker_windows_total[${interval}]))`,
       "windows",
     ]),
-    panel(
-      "Duration of runs",
-      "s",
-      "Those that ended well.",
-      [quantile(0.5, "sallyport_worker_run_seconds"), "p50"],
-      [quantile(0.99, "sallyport_worker_run_seconds"), "p99"],
-    ),
-    panel(
-      "First token",
-      "s",
-      "From the beginning of a run.",
-      [quantile(0.5, "sallyport_worker_first_token_seconds"), "p50"],
-      [quantile(0.99, "sallyport_worker_first_token_seconds"), "p99"],
-    ),
+    panel("Duration of runs", "s", "Those that ended well.", ...spread("sallyport_worker_run_seconds")),
+    panel("First token", "s", "From the beginning of a run.", ...spread("sallyport_worker_first_token_seconds")),
     panel("Engines", "short", "1: ready.", ["min by (model) (sallyport_worker_engine_ready)", "{{model}}"]),
     panel("Engine restarts", "short", "In an hour.", [
       "sum by (model) (increase(sallyport_worker_engine_restarts_total[1h]))",

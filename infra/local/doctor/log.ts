@@ -1,8 +1,7 @@
 /** The audit log, read as anybody's tool would (c2sp.org/tlog-tiles): its records add up to the head that it signed. */
-import { createPublicKey } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { loadTrustBundle } from "@sallyport/attestation";
+import { loadTrustBundle, readRootKey } from "@sallyport/attestation";
 import {
   append,
   checkpointPath,
@@ -68,7 +67,7 @@ async function leavesOf(base: string, index: number, size: number, token: string
 
 function trustOf({ home, now }: Subject) {
   const files = trustFiles(home);
-  const bundle = loadTrustBundle(readFileSync(files.bundle), createPublicKey(readFileSync(files.root)), now);
+  const bundle = loadTrustBundle(readFileSync(files.bundle), readRootKey(readFileSync(files.root, "utf8")), now);
   const [log] = bundle.logs;
   return { origin: log!.origin, keys: bundle.logs.map(({ vkey }) => parseVkey(vkey)) };
 }

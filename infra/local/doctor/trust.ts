@@ -2,7 +2,7 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { keyIdOf, loadTrustBundle, type TrustBundle } from "@sallyport/attestation";
+import { keyIdOf, loadTrustBundle, readRootKey, type TrustBundle } from "@sallyport/attestation";
 import { formatVkey, signatureType, verifierKeyOf } from "@sallyport/tlog";
 import {
   encryptionKeyFile,
@@ -27,7 +27,7 @@ export function examineTrust(subject: Subject): Finding[] {
     if (!existsSync(file)) return [fail("trust bundle", `${file} is not there`, resign)];
   let bundle: TrustBundle;
   try {
-    bundle = loadTrustBundle(readFileSync(files.bundle), createPublicKey(readFileSync(files.root)), now);
+    bundle = loadTrustBundle(readFileSync(files.bundle), readRootKey(readFileSync(files.root, "utf8")), now);
   } catch (error) {
     const mend = "No service starts with it. Restore the bundle that the operator signed, or have a new one signed.";
     return [fail("trust bundle", `it is refused: ${said(error)}`, mend)];

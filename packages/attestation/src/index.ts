@@ -63,6 +63,7 @@ export {
   createTrustBundle,
   type EncryptionKey,
   loadTrustBundle,
+  readRootKey,
   TRUST_PAYLOAD_TYPE,
   type TrustBundle,
 } from "./trust.ts";

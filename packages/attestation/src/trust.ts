@@ -44,6 +44,14 @@ export function createTrustBundle(contents: TrustContents, rootPrivateKey: KeyOb
   return new TextEncoder().encode(`${encodeEnvelopeJson(envelope)}\n`);
 }
 
+/** The operator's public key, as its owner keeps it (SPKI PEM). Throws KEY_INVALID, or node:crypto's error. */
+export function readRootKey(pem: string): KeyObject {
+  const key = createPublicKey(pem);
+  // createPublicKey also takes a private key, which has no business here.
+  if (pem.includes("BEGIN PUBLIC KEY") && key.asymmetricKeyType === "ed25519") return key;
+  throw new AttestationError("KEY_INVALID", "it is not an Ed25519 public key (SPKI PEM)");
+}
+
 /**
  * Verifies a stored bundle. `minVersion` is the highest version that the caller has seen.
  * Throws what verifyEnvelope and decodeTrustContents throw, TRUST_ROLLBACK, TRUST_EXPIRED or NOT_YET_VALID.

@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from "node:crypto";
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import {
   createSigner,
@@ -7,6 +7,7 @@ import {
   encodeEnvelopeJson,
   keyIdOf,
   loadTrustBundle,
+  readRootKey,
   signEnvelope,
   signState,
   TRUST_PAYLOAD_TYPE,
@@ -22,6 +23,15 @@ const door1 = contents.keys.find((key) => key.service === "pre-moderator" && key
 const refused = (code: string) => expect.objectContaining({ code });
 const create = (changes: Partial<TrustContents>) => createTrustBundle({ ...contents, ...changes }, root.privateKey);
 const withKey = (changes: Partial<TrustKey>) => ({ keys: [{ ...door1, ...changes }] });
+
+test("the operator's key is read from a public key alone: whoever hands over the private one by mistake is told", () => {
+  const pem = (key: KeyObject) =>
+    key.export({ type: key.type === "private" ? "pkcs8" : "spki", format: "pem" }).toString();
+  expect(keyIdOf(readRootKey(pem(root.publicKey)))).toBe(keyIdOf(root.publicKey));
+  expect(() => readRootKey(pem(root.privateKey))).toThrow(refused("KEY_INVALID"));
+  expect(() => readRootKey(pem(generateKeyPairSync("x25519").publicKey))).toThrow(refused("KEY_INVALID"));
+  expect(() => readRootKey("no PEM")).toThrow();
+});
 
 describe("trust bundle", () => {
   test("appoints each key for its stage and time, and for nothing else", () => {

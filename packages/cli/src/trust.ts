@@ -1,5 +1,4 @@
-import { createPublicKey } from "node:crypto";
-import { loadTrustBundle, type TrustBundle } from "@sallyport/attestation";
+import { loadTrustBundle, readRootKey, type TrustBundle } from "@sallyport/attestation";
 import type { TrustSource } from "@sallyport/client";
 import { type Command, Option } from "commander";
 import { type Context, readInput } from "./context.ts";
@@ -52,8 +51,7 @@ export function trustOf(context: Context, { trustBundle, trustRoot, at }: TrustO
 
 function rootKey(pem: string, file: string) {
   try {
-    if (!pem.includes("BEGIN PUBLIC KEY")) throw new Error("no public key");
-    return createPublicKey(pem);
+    return readRootKey(pem);
   } catch {
     throw new UsageError(`${file} is not a public key (SPKI PEM)`);
   }

@@ -5,7 +5,7 @@ import { applyEdits } from "./judge/edits.ts";
 import { judge, type TextPart } from "./judge/judge.ts";
 import { type QuotaSubject, quotaLimitsOf, quotaRulesFor } from "./quotas/quotas.ts";
 
-/** One case of a bundle's tests/*.json. Exactly one of judge, decide, authorize and quotas is set. */
+/** One case of a bundle's tests/*.json. Exactly one of judge, decide, authorise and quotas is set. */
 interface TestCase {
   name: string;
   judge?: {
@@ -17,7 +17,7 @@ interface TestCase {
     operation?: string;
   };
   decide?: DecisionInput;
-  authorize?: AuthzInput;
+  authorise?: AuthzInput;
   quotas?: QuotaSubject;
   expect: {
     decision?: string;
@@ -63,7 +63,7 @@ function runCase(engine: PolicyEngine, test: TestCase): BundleTestResult {
 }
 
 function outcomeOf(engine: PolicyEngine, test: TestCase): TestCase["expect"] {
-  if (test.authorize !== undefined) return engine.authorize(test.authorize);
+  if (test.authorise !== undefined) return engine.authorise(test.authorise);
   if (test.decide !== undefined) {
     const { decision, findings } = engine.decide(test.decide);
     return { decision, codes: findings.map(({ code }) => code), hardStop: findings.some(({ hardStop }) => hardStop) };
@@ -72,7 +72,7 @@ function outcomeOf(engine: PolicyEngine, test: TestCase): TestCase["expect"] {
     const limits = quotaRulesFor(engine.settings.quotas, test.quotas).flatMap(quotaLimitsOf);
     return { limits: limits.map(({ name, limit }) => `${name}=${limit}`) };
   }
-  if (test.judge === undefined) throw new TypeError("a case needs judge, decide, authorize or quotas");
+  if (test.judge === undefined) throw new TypeError("a case needs judge, decide, authorise or quotas");
   const { text, parts, stage = "door1", modality = "text", tier = "standard", operation = "chat" } = test.judge;
   const trust = stage === "door1" ? "caller" : "model";
   const judged = parts ?? [{ text: text ?? "", trust } as const];

@@ -168,12 +168,12 @@ describe("decisions", () => {
       action: "chat",
       resource: { model: "m", tier: "standard" },
     };
-    expect(engine.authorize(request)).toEqual({ allow: true, reason: "OK" });
+    expect(engine.authorise(request)).toEqual({ allow: true, reason: "OK" });
     const edited = withData((data) => {
       const { user } = (data.config as unknown as { roles: { user: { groups: string[] } } }).roles;
       user.groups = ["others"];
     });
-    expect(edited.authorize(request)).toEqual({ allow: false, reason: "NO_ROLE" });
+    expect(edited.authorise(request)).toEqual({ allow: false, reason: "NO_ROLE" });
   });
 
   it("bind a role to model, operation and tier together: two roles add up, and do not mix", () => {
@@ -188,7 +188,7 @@ describe("decisions", () => {
         ["small", "standard", "large", "sensitive"]
           .filter((tier) => {
             const identity = { tenant: "t", subject: "s", groups };
-            return edited.authorize({ identity, action: "chat", resource: { model, tier } }).allow;
+            return edited.authorise({ identity, action: "chat", resource: { model, tier } }).allow;
           })
           .map((tier) => `${model} ${tier}`),
       );
@@ -202,7 +202,7 @@ describe("decisions", () => {
     expect(allowed(["others"])).toEqual([]);
     const list = { action: "models.list", resource: { model: "c", tier: "large" } };
     const identity = { tenant: "t", subject: "s", groups: ["research"] };
-    expect(edited.authorize({ identity, ...list }).reason).toBe("NOT_PERMITTED");
+    expect(edited.authorise({ identity, ...list }).reason).toBe("NOT_PERMITTED");
   });
 
   it("are the same for the same input, byte for byte", () => {
@@ -222,7 +222,7 @@ describe("decisions", () => {
       { ...input(undefined), facts: {} },
     ]) {
       expect(engine.decide(broken as DecisionInput).decision).toBe("deny");
-      expect(engine.authorize(broken as never).allow).toBe(false);
+      expect(engine.authorise(broken as never).allow).toBe(false);
     }
   });
 

@@ -53,6 +53,12 @@ export class AppError extends Error {
   }
 }
 
+/** What policy does not let this caller do; `why` is policy's own reason, such as NO_ROLE. */
+export function notAuthorised(action: string, why: string): AppError {
+  const message = `your groups do not allow ${action} here (${why}); ask your administrator for the role`;
+  return new AppError("PERMISSION_DENIED", message, { reason: "NOT_AUTHORISED", details: { action, why } });
+}
+
 export interface GrpcStatus {
   /** google.rpc.Code. */
   code: number;

@@ -3,8 +3,8 @@
  * for neighbours. Nothing else is served, and nothing is read from the request but method and path.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import type { Address } from "./env.ts";
+import { listenHttp } from "./http-server.ts";
 import { metricsText } from "./telemetry/metrics.ts";
 import { startProcessMetrics } from "./telemetry/process.ts";
 
@@ -33,17 +33,7 @@ export async function startHealth(address: Address, options: HealthOptions): Pro
     answer(req, res, options).catch(() => res.destroy());
   });
   server.maxConnections = 64;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(address.port, address.host, resolve);
-  });
-  return {
-    address: { host: address.host, port: (server.address() as AddressInfo).port },
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
+  return listenHttp(server, address);
 }
 
 async function answer(

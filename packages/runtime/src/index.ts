@@ -1,5 +1,6 @@
 export * from "./api-token.ts";
 export * from "./bus/index.ts";
+export { joinBus } from "./bus/join.ts";
 export * from "./clock.ts";
 export {
   type Believed,
@@ -14,13 +15,15 @@ export { formatAddress, parseAddress } from "./env-values.ts";
 export * from "./errors.ts";
 export * from "./grpc/index.ts";
 export * from "./health.ts";
+export * from "./http-server.ts";
 export * from "./identity.ts";
 export * from "./identity-caller.ts";
 export * from "./identity-certificate.ts";
-export { isLoopback, parseIssuers } from "./jwks.ts";
+export { parseIssuers } from "./jwks.ts";
 export * from "./keys.ts";
 export * from "./lifecycle.ts";
 export * from "./logger.ts";
+export { type Periodic, periodically } from "./periodic.ts";
 export { type Reloaded, reloadFiles } from "./reload.ts";
 export * from "./service-config.ts";
 export * from "./state.ts";

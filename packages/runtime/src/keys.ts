@@ -1,10 +1,11 @@
 /** The keys that a service is given as files, loaded again when they are rotated. Errors name the file, never what is in it. */
-import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
+import { createPrivateKey, type KeyObject } from "node:crypto";
 import { readFileSync } from "node:fs";
 import {
   createSigner,
   type DecryptionKeys,
   loadTrustBundle,
+  readRootKey,
   type Signer,
   type TrustBundle,
 } from "@sallyport/attestation";
@@ -58,12 +59,7 @@ function readDecryptionKeys(pem: string): KeyObject[] {
  * when the file is replaced; an older one never.
  */
 export function loadTrust(bundleFile: string, rootFile: string, clock: Clock, log: Logger): TrustBundle {
-  const root = fromFile(rootFile, "an Ed25519 public key (SPKI PEM)", (pem) => {
-    const key = createPublicKey(pem);
-    // createPublicKey also takes a private key, which has no business here.
-    if (!pem.includes("BEGIN PUBLIC KEY") || key.asymmetricKeyType !== "ed25519") throw new Error("it is another key");
-    return key;
-  });
+  const root = fromFile(rootFile, "an Ed25519 public key (SPKI PEM)", readRootKey);
   const load = (previous: TrustBundle | undefined) =>
     fromFile(bundleFile, "a trust bundle signed by the operator's key", (json) => {
       const trust = loadTrustBundle(json, root, clock.now(), previous?.version);

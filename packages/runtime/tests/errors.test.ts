@@ -8,6 +8,7 @@ import {
   errorCodes,
   formatTraceparent,
   newTrace,
+  notAuthorised,
   parseTraceparent,
   systemIds,
   toAckAction,
@@ -34,6 +35,13 @@ test("what may pass by itself is tried again, what cannot is terminated, what is
   }
   expect(toAckAction(new AppError("ALREADY_EXISTS", ""))).toBe("ack");
   expect(toAckAction(new Error("?"))).toBe("nak");
+});
+
+test("what policy does not let a caller do is one error, with policy's own reason", () => {
+  expect(toGrpcStatus(notAuthorised("chat", "NO_ROLE"))).toMatchObject({
+    ...{ code: 7, reason: "NOT_AUTHORISED", details: { action: "chat", why: "NO_ROLE" } },
+    message: "your groups do not allow chat here (NO_ROLE); ask your administrator for the role",
+  });
 });
 
 test("foreign errors get a code, and their message stays inside", () => {

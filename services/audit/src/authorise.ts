@@ -1,6 +1,6 @@
 /** Who calls, and whether policy lets them: from the signed policy and switches in force; stale means refuse. */
 import type { AuthzInput } from "@sallyport/policy";
-import { AppError, isAboutCaller, strongestOf, switchCode, switchError } from "@sallyport/runtime";
+import { type AppError, isAboutCaller, notAuthorised, strongestOf, switchCode, switchError } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 
 export type Action = "audit.read" | "audit.prove";
@@ -19,18 +19,18 @@ export async function authorise(
   const named = strongestOf(switches.holding().filter(({ target }) => isAboutCaller(target, identity)));
   if (named) throw switchError(switchCode(named));
   const { tenant } = identity;
-  const may = (resource: AuthzInput["resource"]) => policy.get().authorize({ action, identity, resource }).allow;
-  if (action === "audit.read" && may({ platform: true })) return undefined;
-  if (may({ tenant })) return tenant;
-  throw denied(action);
+  const ask = (resource: AuthzInput["resource"]) => policy.get().authorise({ action, identity, resource });
+  if (action === "audit.read" && ask({ platform: true }).allow) return undefined;
+  const { allow, reason } = ask({ tenant });
+  if (!allow) throw notAuthorised(action, reason);
+  return tenant;
 }
 
 /** The log as files holds every tenant's records. */
 export async function authoriseWhole(context: Context, bearer: string | undefined): Promise<void> {
-  if ((await authorise(context, bearer, "audit.read")) !== undefined) throw denied("audit.read of every tenant");
+  if ((await authorise(context, bearer, "audit.read")) !== undefined) throw notOfAll();
 }
 
-export function denied(what: string): AppError {
-  const message = `${what} needs a role that your groups do not give; ask your administrator`;
-  return new AppError("PERMISSION_DENIED", message, { reason: "NOT_AUTHORISED" });
+export function notOfAll(): AppError {
+  return notAuthorised("audit.read", "PLATFORM_ONLY");
 }

@@ -9,15 +9,14 @@ import {
   type Bus,
   type Clock,
   type Confirmer,
-  connectBus,
   createConfirmer,
   createLogger,
   createTokenVerifier,
   type Db,
   type Ids,
+  joinBus,
   type Logger,
   loadEncryptionKey,
-  loadSecret,
   loadTls,
   loadTrust,
   migrate,
@@ -87,16 +86,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const appender = createAppender({ db, writer, clock, log, onHead: heads.announce });
   await openLog({ db, writer, clock, appender });
   signal.throwIfAborted();
-  const bus = stack.use(
-    await connectBus({
-      url: config.natsUrl,
-      nkeySeed: loadSecret(config.natsNkeyFile, log),
-      tls,
-      service: "audit",
-      log,
-    }),
-  );
-  signal.throwIfAborted();
+  const bus = stack.use(await joinBus(config, { service: "audit", tls, log, signal }));
   const watch = { bus, trust, clock, log };
   const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: policyFromState });
   const switches = watchSwitches(watch);

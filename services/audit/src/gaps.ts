@@ -1,6 +1,6 @@
 import { ConfirmMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { services, subjects } from "@sallyport/proto/subjects";
-import { type Bus, type Clock, type Db, delay, type Logger } from "@sallyport/runtime";
+import { type Bus, type Clock, type Db, type Logger, periodically } from "@sallyport/runtime";
 import { type Gap, takeGaps } from "./db/arrivals.ts";
 
 const lookEveryMs = 1_000;
@@ -16,19 +16,13 @@ export interface GapWatchOptions {
   readonly bus: Pick<Bus, "signal">;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly stopping: AbortSignal;
 }
 
-/** Asks producers again for what never arrived, until the service stops. Never rejects. */
-export async function watchGaps({ db, bus, clock, log, stopping }: GapWatchOptions): Promise<void> {
-  while (!stopping.aborted) {
-    try {
-      for (const gap of await findGaps(db, clock.now())) ask(gap, bus, log);
-    } catch (err) {
-      log.warn({ err }, "could not look for gaps; trying again");
-    }
-    await delay(lookEveryMs, stopping).catch(() => undefined);
-  }
+/** Asks producers again for what never arrived. */
+export function startGapWatch({ db, bus, clock, log }: GapWatchOptions): AsyncDisposable {
+  return periodically(log, lookEveryMs, "look for gaps", async () => {
+    for (const gap of await findGaps(db, clock.now())) ask(gap, bus, log);
+  });
 }
 
 function findGaps(db: Db, now: Date): Promise<Gap[]> {

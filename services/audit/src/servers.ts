@@ -1,10 +1,8 @@
 /** What the service serves: AuditService to auditors, receipts and bodies to neighbours, tiles to tools. */
-import { createServer as createHttpServer, type RequestListener, type ServerOptions } from "node:http";
-import { createServer as createHttpsServer } from "node:https";
 import { allowedCallers } from "@sallyport/proto/calls";
 import { AuditService, ReceiptService, VaultService } from "@sallyport/proto/sallyport/audit/v1/audit";
-import { type CallContext, isLoopback, serve, type TlsMaterial } from "@sallyport/runtime";
-import { type Action, authorise, authoriseWhole, denied } from "./authorise.ts";
+import { type CallContext, createHttpServer, listenHttp, serve } from "@sallyport/runtime";
+import { type Action, authorise, authoriseWhole, notOfAll } from "./authorise.ts";
 import type { Context } from "./context.ts";
 import { openBody } from "./handlers/open-body.ts";
 import { getCheckpoint, getConsistencyProof, getReceipt, getRecord, tailRecords } from "./handlers/records.ts";
@@ -32,7 +30,7 @@ export function serveAuditors(context: Context) {
       let checkedAt = clock.now().getTime();
       const recheck = async () => {
         if (clock.now().getTime() - checkedAt < recheckEveryMs) return;
-        if ((await authorise(context, bearer, "audit.read")) !== tenant) throw denied("audit.read of every tenant");
+        if ((await authorise(context, bearer, "audit.read")) !== tenant) throw notOfAll();
         checkedAt = clock.now().getTime();
       };
       yield* tailRecords(context, request, tenant, signal, recheck);
@@ -59,30 +57,12 @@ export function serveNeighbours(context: Context) {
   );
 }
 
-/** Plain HTTP never leaves the machine: on any other address the same files are served over TLS. */
 export async function serveFiles(context: Context): Promise<AsyncDisposable> {
   const { config, db, heads, log, tls } = context;
   const tiles = { db, heads, log, authorise: (bearer: string | undefined) => authoriseWhole(context, bearer) };
-  const listener: RequestListener = (request, response) => void serveTiles(tiles, request, response);
   const limits = { headersTimeout: 10_000, requestTimeout: 10_000, maxHeaderSize: 16 * 1024 };
-  const { host, port } = config.httpAddress;
-  const server = isLoopback(host) ? createHttpServer(limits, listener) : httpsServer(tls, limits, listener);
+  const server = createHttpServer(tls, config.httpAddress, limits);
+  server.on("request", (request, response) => void serveTiles(tiles, request, response));
   server.maxConnections = 256;
-  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(port, host, resolve));
-  return {
-    [Symbol.asyncDispose]: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
-}
-
-/** A certificate that was replaced is shown to the next connection. */
-function httpsServer(tls: TlsMaterial, limits: ServerOptions, listener: RequestListener) {
-  const material = () => ({ cert: tls.cert, key: tls.key, minVersion: "TLSv1.3" }) as const;
-  const server = createHttpsServer({ ...limits, ...material() }, listener);
-  const stop = tls.onChange?.(() => server.setSecureContext(material()));
-  server.once("close", () => stop?.());
-  return server;
+  return listenHttp(server, config.httpAddress);
 }

@@ -2,7 +2,7 @@ import { type AuditEvent, AuditEventSchema } from "@sallyport/proto/sallyport/au
 import { streams } from "@sallyport/proto/subjects";
 import { type MessageMeta, type Readiness, startHealth } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
-import { watchGaps } from "./gaps.ts";
+import { startGapWatch } from "./gaps.ts";
 import { logEvent } from "./handlers/log-event.ts";
 import { countLag, observeLog } from "./metrics.ts";
 import { serveAuditors, serveFiles, serveNeighbours } from "./servers.ts";
@@ -27,8 +27,7 @@ export async function startService(context: Context, signal: AbortSignal): Promi
     countLag(event.producer, timestampMs, context.clock.now());
   };
   stack.use(bus.consume("AUDIT", consumer, AuditEventSchema, handle, { concurrency }));
-  const watching = watchGaps(context);
-  stack.defer(() => watching);
+  stack.use(startGapWatch(context));
   stack.use(observeLog(context));
   stack.use(await serveAuditors(context));
   stack.use(await serveNeighbours(context));

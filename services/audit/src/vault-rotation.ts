@@ -1,10 +1,10 @@
 /** Wraps every request's key anew when the master key is rotated, batch by batch, while the service works. */
-import { type Db, gauge, type Logger, type Reloaded } from "@sallyport/runtime";
+import { type Db, gauge, type Logger, periodically, type Reloaded } from "@sallyport/runtime";
 import { adoptUnnamed, countUnderFormer, lockUnderFormer, updateWraps } from "./db/vault.ts";
 import type { MasterKeys } from "./domain/master-key.ts";
 
 const batch = 500;
-const againAfterMs = 5_000;
+const everyMs = 5_000;
 
 const waiting = gauge(
   "sallyport_vault_keys_under_former_master_key",
@@ -17,40 +17,23 @@ export interface VaultRotationOptions {
   readonly log: Logger;
 }
 
-/** Begins now, and again at each change of the keys. A batch that fails is tried again later; nothing is ever lost. */
+/** A batch a round, until the keys have nothing left to wrap anew; a changed file begins at once. Nothing is ever lost. */
 export function startVaultRotation({ db, masters, log }: VaultRotationOptions): AsyncDisposable {
-  let stopped = false;
-  let timer: NodeJS.Timeout | undefined;
-  const run = async () => {
-    await adoptUnnamed(db, masters.current.oldest.id);
-    for (;;) {
-      waiting.set({}, await countUnderFormer(db, masters.current.newest.id));
-      if (stopped || (await wrapAnew(db, masters.current)) === 0) break;
-    }
-    // A record that was on its way when the key changed may come under the former one.
-    if (masters.current.all.length > 1) later();
-  };
-  const later = () => {
-    if (!stopped) timer = setTimeout(start, againAfterMs).unref();
-  };
-  let running = Promise.resolve();
-  const start = () => {
-    clearTimeout(timer);
-    running = running.then(run).catch((err: unknown) => {
-      log.error({ err }, "the vault's keys are not all wrapped under the newest master key; trying again");
-      later();
-    });
-  };
-  const stopListening = masters.onChange(start);
-  start();
-  return {
-    async [Symbol.asyncDispose]() {
-      stopped = true;
-      clearTimeout(timer);
-      stopListening();
-      await running;
-    },
-  };
+  const stack = new AsyncDisposableStack();
+  let finished: MasterKeys | undefined;
+  const what = "wrap the vault's keys under the newest master key";
+  const rounds = periodically(log, everyMs, what, async () => {
+    const keys = masters.current;
+    if (keys === finished) return;
+    await adoptUnnamed(db, keys.oldest.id);
+    waiting.set({}, await countUnderFormer(db, keys.newest.id));
+    if ((await wrapAnew(db, keys)) > 0) rounds.hasten();
+    // With several, a record that was on its way when the key changed may still come under a former one.
+    else if (keys.all.length === 1) finished = keys;
+  });
+  stack.use(rounds);
+  stack.defer(masters.onChange(() => rounds.hasten()));
+  return stack;
 }
 
 /** How many were wrapped anew. */

@@ -27,7 +27,7 @@ import {
   waitFor,
 } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { watchGaps } from "../src/gaps.ts";
+import { startGapWatch } from "../src/gaps.ts";
 import { logEvent } from "../src/handlers/log-event.ts";
 import { gatewayEvent } from "./events.ts";
 import { type ServiceParts, serviceParts } from "./service-parts.ts";
@@ -145,8 +145,7 @@ async function startIntake(): Promise<AsyncDisposable> {
       concurrency: 256,
     }),
   );
-  const watching = watchGaps(context);
-  stack.defer(() => watching);
+  stack.use(startGapWatch(context));
   stack.defer(() => stop.abort());
   return stack;
 }

@@ -1,8 +1,6 @@
 /** What the audit service finds when it starts on a platform: keys, trust, certificates, an issuer, policy, bus, database. */
-import { generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
+import { generateKeyPairSync, type KeyObject, randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -15,12 +13,11 @@ import {
 } from "@sallyport/attestation";
 import { defaultBundleDir, loadBundle, policyToState } from "@sallyport/policy";
 import { createLogger, putState } from "@sallyport/runtime";
-import { freePort, startTestNats, startTestPostgres } from "@sallyport/runtime/testing";
+import { freePort, startTestIssuer, startTestNats, startTestPostgres } from "@sallyport/runtime/testing";
 import { formatVkey, signatureType, verifierKeyOf } from "@sallyport/tlog";
 import { servicePermissions } from "../../../infra/local/nats/permissions.ts";
 
 const hourMs = 3_600_000;
-const audience = "sallyport";
 export const logOrigin = "sallyport.local/log";
 
 export async function testPlatform() {
@@ -31,7 +28,7 @@ export async function testPlatform() {
   const nats = await startTestNats({ ca: postgres.ca, permissions });
   await nats.provision();
   const keys = createKeys();
-  const issuer = await startIssuer();
+  const issuer = await startTestIssuer();
   const write = (name: string, contents: string | Uint8Array) => {
     writeFileSync(join(dir, name), contents, { mode: 0o600 });
     return join(dir, name);
@@ -55,7 +52,7 @@ export async function testPlatform() {
     NATS_NKEY_FILE: write("nkey", nats.seed("audit")),
     DATABASE_URL: database.url,
     DATABASE_PASSWORD_FILE: database.passwordFile,
-    OIDC_ISSUERS: JSON.stringify([{ issuer: issuer.url, audience, jwksUri: `${issuer.url}/jwks` }]),
+    OIDC_ISSUERS: issuer.config,
     LOG_ORIGIN: logOrigin,
     VAULT_MASTER_KEY_FILE: write("master-key", randomBytes(32).toString("hex")),
   };
@@ -68,12 +65,16 @@ export async function testPlatform() {
     /** What is switched off from now on. */
     switchOff: (version: number, ...switches: Json[]) =>
       putState(governance, "switches", "active", keys.signSwitches(version, ...switches)),
-    token: issuer.token,
+    /** A person with this office on the whole platform, or in one tenant alone. */
+    token(group: string, lifetimeS = 600, tenant?: string) {
+      const groups = tenant === undefined ? [group, "sallyport-platform"] : [group];
+      return issuer.token({ subject: `a-${group}`, groups, tenant: tenant ?? "acme", lifetimeS });
+    },
     async close() {
       await governance[Symbol.asyncDispose]();
       await nats[Symbol.asyncDispose]();
       await postgres[Symbol.asyncDispose]();
-      await issuer.close();
+      await issuer[Symbol.asyncDispose]();
       rmSync(dir, { recursive: true });
     },
   };
@@ -114,34 +115,6 @@ function createKeys() {
   const signPolicy = () => sign("policy", 1, { ...policyToState(loadBundle(defaultBundleDir)) });
   const signSwitches = (version: number, ...switches: Json[]) => sign("switches", version, { switches, lifted: [] });
   return { root, log, logKey, vault, trust, signPolicy, signSwitches };
-}
-
-/** Publishes its key over HTTP and signs access tokens (ES256) for whoever asks. */
-async function startIssuer() {
-  const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const jwk = { ...publicKey.export({ format: "jwk" }), kid: "k1", alg: "ES256", use: "sig" };
-  const server = createServer((_, response) => {
-    response.setHeader("content-type", "application/json");
-    response.end(JSON.stringify({ keys: [jwk] }));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return {
-    url,
-    /** A person with this office on the whole platform, or in one tenant alone. */
-    token: (group: string, lifetimeS = 600, tenant?: string) => signToken(privateKey, url, group, lifetimeS, tenant),
-    close: () => new Promise((resolve) => server.close(resolve)),
-  };
-}
-
-function signToken(key: KeyObject, iss: string, group: string, lifetimeS: number, tenant?: string): string {
-  const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const exp = Math.floor(Date.now() / 1_000) + lifetimeS;
-  const groups = tenant === undefined ? [group, "sallyport-platform"] : [group];
-  const claims = { iss, aud: audience, sub: `a-${group}`, tenant: tenant ?? "acme", groups, exp };
-  const signed = `${encode({ alg: "ES256", kid: "k1", typ: "at+jwt" })}.${encode(claims)}`;
-  const signature = sign("sha256", Buffer.from(signed), { key, dsaEncoding: "ieee-p1363" });
-  return `${signed}.${signature.toString("base64url")}`;
 }
 
 function pem(key: KeyObject): string | Buffer {

@@ -10,7 +10,6 @@ import {
   type Client,
   type Clock,
   type Confirmer,
-  connectBus,
   createCallerVerifier,
   createClient,
   createConfirmer,
@@ -19,10 +18,10 @@ import {
   createTokenVerifier,
   type Db,
   type Ids,
+  joinBus,
   type Logger,
   loadCa,
   loadEncryptionKey,
-  loadSecret,
   loadTls,
   loadTrust,
   migrate,
@@ -99,16 +98,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const db = stack.use(await openDatabase({ url, passwordFile, caFile: config.tls.caFile, log }));
   await migrate(db, migrations);
   signal.throwIfAborted();
-  const bus = stack.use(
-    await connectBus({
-      url: config.natsUrl,
-      nkeySeed: loadSecret(config.natsNkeyFile, log),
-      tls,
-      service: "gateway",
-      log,
-    }),
-  );
-  signal.throwIfAborted();
+  const bus = stack.use(await joinBus(config, { service: "gateway", tls, log, signal }));
   const outbox = createOutbox({ db, bus, producer: "gateway", ids, clock, log });
   const watch = { bus, trust, clock, log };
   const models = watchState({ ...watch, bucket: "models", key: "manifest", decode: readManifest });

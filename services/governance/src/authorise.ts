@@ -1,6 +1,6 @@
 /** Who calls, and whether policy lets them: from the signed policy in force; stale means refuse. */
 import type { AuthzInput } from "@sallyport/policy";
-import { AppError, type CallerIdentity, switchCode, switchError, switchKinds } from "@sallyport/runtime";
+import { type CallerIdentity, notAuthorised, switchCode, switchError, switchKinds } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 import { kindsAbout } from "./db/switches.ts";
 
@@ -25,12 +25,8 @@ export function authorise(
   action: string,
   resource: AuthzInput["resource"] = {},
 ): void {
-  const { allow, reason } = policy.get().authorize({ action, identity, resource });
-  if (allow) return;
-  throw new AppError("PERMISSION_DENIED", `you may not do this (${action}); ask your administrator for the role`, {
-    reason: "NOT_AUTHORISED",
-    details: { action, why: reason },
-  });
+  const { allow, reason } = policy.get().authorise({ action, identity, resource });
+  if (!allow) throw notAuthorised(action, reason);
 }
 
 export function may(
@@ -39,7 +35,7 @@ export function may(
   action: string,
   resource: AuthzInput["resource"],
 ): boolean {
-  return policy.get().authorize({ action, identity, resource }).allow;
+  return policy.get().authorise({ action, identity, resource }).allow;
 }
 
 /** Beyond one tenant: staff of the platform. */

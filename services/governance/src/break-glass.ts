@@ -5,12 +5,11 @@
  */
 import { createHash } from "node:crypto";
 import { BREAK_GLASS, decodeEnvelopeJson, envelopeDigest, type StateValue, verifyState } from "@sallyport/attestation";
-import { readSwitches, type Switch } from "@sallyport/runtime";
+import { periodically, readSwitches, type Switch } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 import { findState, lockState, saveState } from "./db/signed-state.ts";
 import { insertSwitch } from "./db/switches.ts";
 import type { SwitchRow } from "./domain/switch.ts";
-import { periodically } from "./periodic.ts";
 import { putNow } from "./signed-state.ts";
 import { lockSwitches, ownerOf, recordStep, type SwitchStep } from "./switch-steps.ts";
 
@@ -27,7 +26,6 @@ export function startBreakGlass(context: Context): AsyncDisposable {
     seen = digest;
   });
   const stop = context.bus.onPut(bucket, key, () => rounds.hasten());
-  rounds.hasten();
   return {
     async [Symbol.asyncDispose]() {
       stop();

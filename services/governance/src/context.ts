@@ -9,7 +9,6 @@ import {
   type Client,
   type Clock,
   type Confirmer,
-  connectBus,
   createClient,
   createConfirmer,
   createLogger,
@@ -17,8 +16,8 @@ import {
   createTokenVerifier,
   type Db,
   type Ids,
+  joinBus,
   type Logger,
-  loadSecret,
   loadSigner,
   loadTls,
   loadTrust,
@@ -74,16 +73,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const db = stack.use(await openDatabase({ url, passwordFile, caFile: config.tls.caFile, log }));
   await migrate(db, migrations);
   signal.throwIfAborted();
-  const bus = stack.use(
-    await connectBus({
-      url: config.natsUrl,
-      nkeySeed: loadSecret(config.natsNkeyFile, log),
-      tls,
-      service: "governance",
-      log,
-    }),
-  );
-  signal.throwIfAborted();
+  const bus = stack.use(await joinBus(config, { service: "governance", tls, log, signal }));
   const outbox = createOutbox({ db, bus, producer: "governance", ids, clock, log });
   const policy = watchState({ bus, trust, clock, log, bucket: "policy", key: "active", decode: policyFromState });
   const client = <S extends "post-moderator" | "audit">(serverName: S) => ({ tls, serverName });

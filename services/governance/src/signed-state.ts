@@ -13,10 +13,9 @@ import {
   type TrustBundle,
   verifyState,
 } from "@sallyport/attestation";
-import { AppError, type StoredValue, type Tx } from "@sallyport/runtime";
+import { AppError, periodically, type StoredValue, type Tx } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
 import { listStates, lockState, type StoredState, saveState } from "./db/signed-state.ts";
-import { periodically } from "./periodic.ts";
 
 const checkEveryMs = 1_000;
 
@@ -106,7 +105,6 @@ export function startSignedState(context: Context): SignedState {
     if (found && found !== problem) context.log.error({ problem: found }, "signed state");
     problem = found;
   });
-  rounds.hasten();
   return {
     get problem() {
       return problem;

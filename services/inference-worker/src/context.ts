@@ -6,12 +6,11 @@ import {
   AppError,
   type Bus,
   type Clock,
-  connectBus,
   createLogger,
   type Ids,
+  joinBus,
   type Logger,
   loadEncryptionKey,
-  loadSecret,
   loadSigner,
   loadTls,
   loadTrust,
@@ -61,10 +60,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   // Better no worker than one whose every claim is refused.
   trust.keyFor(signer.keyid, "worker", clock.now());
   const guardPrompt = readGuardPrompt(config.guardPromptFile);
-  const nkeySeed = loadSecret(config.natsNkeyFile, log);
-  const bus = await connectBus({ url: config.natsUrl, nkeySeed, tls, service: "inference-worker", log });
-  if (signal.aborted) await bus[Symbol.asyncDispose]();
-  signal.throwIfAborted();
+  const bus = await joinBus(config, { service: "inference-worker", tls, log, signal });
   const watch = { bus, trust, clock, log };
   return {
     ...{ config, log, clock, ids, signer, encryptionKey, trust, bus, guardPrompt },

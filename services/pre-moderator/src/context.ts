@@ -4,10 +4,9 @@ import { type PolicyEngine, policyFromState } from "@sallyport/policy";
 import {
   type Bus,
   type Clock,
-  connectBus,
   createLogger,
+  joinBus,
   type Logger,
-  loadSecret,
   loadSigner,
   loadTls,
   loadTrust,
@@ -41,15 +40,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const tls = loadTls(config.tls, log);
   const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock, log);
   const signer = loadSigner(config.signingKeyFile, "door1", log);
-  const bus = await connectBus({
-    url: config.natsUrl,
-    nkeySeed: loadSecret(config.natsNkeyFile, log),
-    tls,
-    service: "pre-moderator",
-    log,
-  });
-  if (signal.aborted) await bus[Symbol.asyncDispose]();
-  signal.throwIfAborted();
+  const bus = await joinBus(config, { service: "pre-moderator", tls, log, signal });
   const watch = { bus, trust, clock, log };
   const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: policyFromState });
   return { config, log, clock, tls, bus, signer, policy, switches: watchSwitches(watch) };

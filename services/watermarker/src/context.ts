@@ -3,11 +3,10 @@ import type { DecryptionKeys, Signer, TrustBundle } from "@sallyport/attestation
 import {
   type Bus,
   type Clock,
-  connectBus,
   createLogger,
+  joinBus,
   type Logger,
   loadEncryptionKey,
-  loadSecret,
   loadSigner,
   loadTls,
   loadTrust,
@@ -47,10 +46,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const trust = loadTrust(config.trustBundleFile, config.trustRootFile, clock, log);
   // Better no watermarker than one whose every mark is refused.
   trust.keyFor(signer.keyid, "watermarker", clock.now());
-  const nkeySeed = loadSecret(config.natsNkeyFile, log);
-  const bus = await connectBus({ url: config.natsUrl, nkeySeed, tls, service: "watermarker", log });
-  if (signal.aborted) await bus[Symbol.asyncDispose]();
-  signal.throwIfAborted();
+  const bus = await joinBus(config, { service: "watermarker", tls, log, signal });
   const switches = watchSwitches({ bus, trust, clock, log });
   return { config, log, clock, tls, bus, signer, encryptionKey, trust, switches };
 }

@@ -1,7 +1,7 @@
 /** What the caller trusts: the operator's key, and the bundle signed with it. */
-import { createPublicKey, KeyObject } from "node:crypto";
+import { KeyObject } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
-import { loadTrustBundle, type TrustBundle } from "@sallyport/attestation";
+import { loadTrustBundle, readRootKey, type TrustBundle } from "@sallyport/attestation";
 import { SallyportError } from "../errors.ts";
 
 export interface TrustInput {
@@ -42,9 +42,7 @@ function modified(path: string): number {
 
 function rootKey(root: string | KeyObject): KeyObject {
   if (root instanceof KeyObject) return root;
-  const pem = root.includes("-----BEGIN") ? root : readFileSync(root, "utf8");
-  if (!pem.includes("BEGIN PUBLIC KEY")) throw new Error("it is not a public key (SPKI PEM)");
-  return createPublicKey(pem);
+  return readRootKey(root.includes("-----BEGIN") ? root : readFileSync(root, "utf8"));
 }
 
 function refusing<T>(what: string, load: () => T): T {

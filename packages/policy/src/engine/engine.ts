@@ -36,7 +36,7 @@ export class PolicyEngine {
     return output;
   }
 
-  authorize(input: AuthzInput): AuthzOutput {
+  authorise(input: AuthzInput): AuthzOutput {
     const output = this.#evaluator.evaluate("sallyport/authz", input);
     if (!isAuthz(output)) throw new PolicyError("POLICY_UNAVAILABLE", "the policy gave a malformed answer");
     return output;

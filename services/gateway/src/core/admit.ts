@@ -22,7 +22,7 @@ import { countEnded } from "../metrics.ts";
 import { askDoor1, type Door1Verdict } from "./door1.ts";
 import { draftRow } from "./draft.ts";
 import { envelopeBytes, heldMessage, jobMessage, readJob } from "./messages.ts";
-import { authorize, findModel } from "./permissions.ts";
+import { authorise, findModel } from "./permissions.ts";
 import { reserve } from "./reserve.ts";
 import { aboutOf, refuseOff } from "./switched-off.ts";
 
@@ -57,7 +57,7 @@ export async function admit(context: Context, call: ChatCall): Promise<Admitted>
   const earlier = await findEarlier(context, call, bytes);
   if (earlier) return { ...repeat(context, earlier), quota: {} };
   const model = findModel(context, content.model);
-  authorize(context, identity, "chat", { model: model.name, tier: model.tier });
+  authorise(context, identity, "chat", { model: model.name, tier: model.tier });
   const id = context.ids.uuid();
   noteRequest(id);
   const take = { tokens: tokensOf(context, content, bytes, model), images: 0 };
@@ -136,7 +136,7 @@ async function findEarlier(context: Context, call: ChatCall, bytes: Uint8Array):
       reason: "IDEMPOTENCY_KEY_REUSED",
     });
   }
-  authorize(context, identity, "chat", { model: row.model, tier: row.modelTier });
+  authorise(context, identity, "chat", { model: row.model, tier: row.modelTier });
   return row;
 }
 

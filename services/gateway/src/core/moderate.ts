@@ -5,7 +5,7 @@ import type { Context } from "../context.ts";
 import { contentLimits } from "../domain/content.ts";
 import { buildModerationEvent } from "../events.ts";
 import { decisionNames, refusal } from "./door1.ts";
-import { authorize } from "./permissions.ts";
+import { authorise } from "./permissions.ts";
 import { reserve } from "./reserve.ts";
 import { refuseOff } from "./switched-off.ts";
 
@@ -31,7 +31,7 @@ export interface Moderation {
 export async function moderate(context: Context, call: ModerationCall): Promise<Moderation> {
   const { identity } = call;
   refuseOff(context, identity);
-  authorize(context, identity, "moderate", {});
+  authorise(context, identity, "moderate", {});
   const texts = [...call.texts];
   checkTexts(texts);
   using _slot = context.inFlight.enter(identity);

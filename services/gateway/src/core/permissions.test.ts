@@ -2,7 +2,7 @@ import { defaultBundleDir, loadBundle, PolicyEngine } from "@sallyport/policy";
 import type { CallerIdentity } from "@sallyport/runtime";
 import { expect, test } from "vitest";
 import type { Context } from "../context.ts";
-import { authorize, listModelsFor } from "./permissions.ts";
+import { authorise, listModelsFor } from "./permissions.ts";
 
 const policy = PolicyEngine.create(loadBundle(defaultBundleDir));
 const models = ["small", "standard", "large", "sensitive"].map((tier) => ({ name: `a-${tier}`, tier }));
@@ -16,7 +16,7 @@ test("the list of models has those that the caller may ask, and no other", () =>
   const listed = listModelsFor(context, user).map(({ name }) => name);
   expect(listed).toEqual(["a-small", "a-standard"]);
   for (const { name: model, tier } of models) {
-    const ask = () => authorize(context, user, "chat", { model, tier });
+    const ask = () => authorise(context, user, "chat", { model, tier });
     if (listed.includes(model)) expect(ask).not.toThrow();
     else expect(ask).toThrow(expect.objectContaining({ reason: "NOT_AUTHORISED" }));
   }

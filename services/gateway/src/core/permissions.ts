@@ -1,5 +1,5 @@
 /** Which models there are, and who may do what with them: both from signed state, stale means refuse. */
-import { AppError, type CallerIdentity } from "@sallyport/runtime";
+import { AppError, type CallerIdentity, notAuthorised } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import type { ServedModel } from "../domain/manifest.ts";
 
@@ -23,24 +23,19 @@ export interface Resource {
   readonly ownerSubject?: string;
 }
 
-export function authorize(context: Context, identity: CallerIdentity, action: string, resource: Resource): void {
+export function authorise(context: Context, identity: CallerIdentity, action: string, resource: Resource): void {
   const { allow, reason } = ask(context, identity, action, resource);
-  if (allow) return;
-  throw new AppError(
-    "PERMISSION_DENIED",
-    `your groups do not allow ${action} here (${reason}); ask your administrator for the role`,
-    { reason: "NOT_AUTHORISED" },
-  );
+  if (!allow) throw notAuthorised(action, reason);
 }
 
 /** Those of the approved models that the caller's groups have to do with. */
 export function listModelsFor(context: Context, identity: CallerIdentity): ServedModel[] {
-  authorize(context, identity, "models.list", {});
+  authorise(context, identity, "models.list", {});
   return listModels(context).filter(({ name: model, tier }) => {
     return ask(context, identity, "models.list", { model, tier }).allow;
   });
 }
 
 function ask({ policy }: Context, identity: CallerIdentity, action: string, resource: Resource) {
-  return policy.get().authorize({ action, identity: { ...identity, groups: [...identity.groups] }, resource });
+  return policy.get().authorise({ action, identity: { ...identity, groups: [...identity.groups] }, resource });
 }

@@ -1,5 +1,5 @@
 /** Re-drives or ends every request that is past a deadline, silent, or never started (DESIGN promise P2). */
-import { delay, withSpan } from "@sallyport/runtime";
+import { periodically, withSpan } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { findOverdue, markDispatched, type RequestRow } from "../db/ledger.ts";
 import { clearCounters, findLeftovers } from "../db/quotas.ts";
@@ -13,32 +13,15 @@ const everyMs = 1_000;
 /** After a start, verdicts that waited for this gateway come first: what they tell of was not silent. */
 const catchUpMs = 5_000;
 
-/** A round a second; one that fails (the database is away) is tried again with the next. */
 export function startReconciler(context: Context): AsyncDisposable {
-  const stop = new AbortController();
   const startedAt = context.clock.now();
-  const rounds = (async () => {
-    while (!stop.signal.aborted) {
-      const looked = await round(context, startedAt).catch((err: unknown) => {
-        context.log.warn({ err }, "reconciling failed, trying again");
-        return 0;
-      });
-      // A full batch after an outage: the next one at once, so that nobody waits behind it.
-      if (looked < batch) await delay(everyMs, stop.signal).catch(() => {});
-    }
-  })();
-  return {
-    async [Symbol.asyncDispose]() {
-      stop.abort();
-      await rounds;
-    },
-  };
-}
-
-async function round(context: Context, startedAt: Date): Promise<number> {
-  const settled = await reconcile(context, startedAt);
-  await settleQuotas(context);
-  return settled;
+  const rounds = periodically(context.log, everyMs, "reconcile", async () => {
+    const settled = await reconcile(context, startedAt);
+    await settleQuotas(context);
+    // A full batch after an outage: the next one at once, so that nobody waits behind it.
+    if (settled >= batch) rounds.hasten();
+  });
+  return rounds;
 }
 
 /** Longer than any gateway waits for door 1 and its commit; a request that comes still later finds nothing reserved. */

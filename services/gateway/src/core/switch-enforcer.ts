@@ -2,7 +2,7 @@
  * Carries switches out on what is under way: streams are cut first, in memory; then the ledger ends the requests. Both on
  * every change, and again and again, for what came in between, what another replica accepted, and what went stale.
  */
-import { delay } from "@sallyport/runtime";
+import { periodically } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { findSwitchedOff, listCredentialRefs } from "../db/switched.ts";
 import { endingAtWork, errorFor, unbelieved } from "./switched-off.ts";
@@ -13,39 +13,26 @@ const batch = 200;
 
 export function startSwitchEnforcer(context: Context): AsyncDisposable {
   const { switches, credentials, inFlight, log } = context;
-  const stop = new AbortController();
-  let changed = Promise.withResolvers<void>();
+  const stack = new AsyncDisposableStack();
   const cut = () => {
     const ended = inFlight.end((about) => errorFor(context, about));
     if (ended > 0) log.warn({ ended }, "calls were cut off: switched off, or nobody knows");
   };
+  const rounds = periodically(log, roundEveryMs, "end requests that are switched off", async () => {
+    if ((await endSwitchedOff(context)) >= batch) rounds.hasten();
+  });
+  stack.use(rounds);
+  // What changes is told; that nobody knows any more is not.
+  const look = async () => {
+    if (!switches.fresh || !credentials.fresh) cut();
+  };
+  stack.use(periodically(log, lookEveryMs, "cut off calls", look));
   const onChange = () => {
     cut();
-    changed.resolve();
+    rounds.hasten();
   };
-  const stops = [switches.onChange(onChange), credentials.onChange(onChange)];
-  // What changes is told; that nobody knows any more is not.
-  const timer = setInterval(() => {
-    if (!switches.fresh || !credentials.fresh) cut();
-  }, lookEveryMs);
-  const rounds = (async () => {
-    while (!stop.signal.aborted) {
-      changed = Promise.withResolvers<void>();
-      const ended = await endSwitchedOff(context).catch((err: unknown) => {
-        log.warn({ err }, "requests that are switched off could not be ended, trying again");
-        return 0;
-      });
-      if (ended < batch) await Promise.race([changed.promise, delay(roundEveryMs, stop.signal).catch(() => {})]);
-    }
-  })();
-  return {
-    async [Symbol.asyncDispose]() {
-      for (const end of stops) end();
-      clearInterval(timer);
-      stop.abort();
-      await rounds;
-    },
-  };
+  for (const watched of [switches, credentials]) stack.defer(watched.onChange(onChange));
+  return stack;
 }
 
 /** One round: a batch of requests at work that fall under a switch now, ended. Returns how many. */

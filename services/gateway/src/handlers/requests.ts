@@ -9,7 +9,7 @@ import { AppError, type Caller, type CallerIdentity } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
 import { cancel } from "../core/cancel.ts";
 import { readOutput } from "../core/output.ts";
-import { authorize, listModelsFor } from "../core/permissions.ts";
+import { authorise, listModelsFor } from "../core/permissions.ts";
 import { aboutOf, refuseOff } from "../core/switched-off.ts";
 import { findRequest, type RequestRow } from "../db/ledger.ts";
 import { checkRequestId } from "../domain/content.ts";
@@ -92,6 +92,6 @@ async function ownRequest(
     throw new AppError("NOT_FOUND", "you have no request of that id", { reason: "REQUEST_NOT_FOUND" });
   }
   // Not bound to a model: what came of a request stays readable when its model is withdrawn.
-  authorize(context, identity, action, { tenant: row.tenant, ownerSubject: row.subject });
+  authorise(context, identity, action, { tenant: row.tenant, ownerSubject: row.subject });
   return row;
 }

@@ -1,6 +1,7 @@
 /** Bindings of client certificates. What is `listed` is in the signed value. */
 import type { Queryable, Tx } from "@sallyport/runtime";
 import type { CertificateRow } from "../domain/credential.ts";
+import { tableOf } from "./table.ts";
 import type { Ending } from "./tokens.ts";
 
 const columns: Readonly<Record<keyof CertificateRow, string>> = {
@@ -16,22 +17,12 @@ const columns: Readonly<Record<keyof CertificateRow, string>> = {
   expiresAt: "expires_at",
   unboundAt: "unbound_at",
 };
-const fields = Object.keys(columns) as (keyof CertificateRow)[];
-const selected = fields.map((field) => `${columns[field]} AS "${field}"`).join(", ");
+const { selected, insertion } = tableOf<CertificateRow>("certificates", columns);
 
 /** False when the certificate is bound already. */
 export async function insertBinding(tx: Tx, row: CertificateRow): Promise<boolean> {
-  const names = fields.map((field) => columns[field]).join(", ");
-  const marks = fields.map((_, position) => `$${position + 1}`).join(", ");
-  const sql = `INSERT INTO certificates (${names}) VALUES (${marks}) ON CONFLICT DO NOTHING`;
-  return (
-    (
-      await tx.query(
-        sql,
-        fields.map((field) => row[field]),
-      )
-    ).rowCount === 1
-  );
+  const [sql, values] = insertion(row);
+  return (await tx.query(`${sql} ON CONFLICT DO NOTHING`, values)).rowCount === 1;
 }
 
 export async function findBinding(db: Queryable, id: string): Promise<CertificateRow | undefined> {

@@ -1,6 +1,7 @@
 /** The review queue's queries. Every change is one update guarded by the state and lease that it relies on. */
 import type { Queryable, Tx } from "@sallyport/runtime";
 import type { Item, ReviewOutcome } from "../domain/item.ts";
+import { tableOf } from "./table.ts";
 
 const columns: Readonly<Record<keyof Item, string>> = {
   requestId: "request_id",
@@ -24,9 +25,7 @@ const columns: Readonly<Record<keyof Item, string>> = {
   decidedBy: "decided_by",
   decidedAt: "decided_at",
 };
-const selected = Object.entries(columns)
-  .map(([field, column]) => `${column} AS "${field}"`)
-  .join(", ");
+const { selected, insertion } = tableOf<Item>("items", columns);
 
 export type NewItem = Pick<
   Item,
@@ -35,11 +34,8 @@ export type NewItem = Pick<
 
 /** Idempotent: the same hold may be delivered again. */
 export async function insertItem(tx: Tx, item: NewItem): Promise<void> {
-  const fields = Object.keys(item) as (keyof NewItem)[];
-  const marks = fields.map((_, position) => `$${position + 1}`).join(", ");
-  const values = fields.map((field) => (field === "findings" ? JSON.stringify(item.findings) : item[field]));
-  const names = fields.map((field) => columns[field]).join(", ");
-  await tx.query(`INSERT INTO items (${names}) VALUES (${marks}) ON CONFLICT DO NOTHING`, values);
+  const [sql, values] = insertion(item, { findings: JSON.stringify(item.findings) });
+  await tx.query(`${sql} ON CONFLICT DO NOTHING`, values);
 }
 
 /** The request's newest item: a prompt's is closed before its output can be held. */

@@ -1,6 +1,7 @@
 /** The registry's queries. Every change of state is one guarded update. */
 import type { Queryable, Tx } from "@sallyport/runtime";
 import type { ModelState, RegisteredModel } from "../domain/model.ts";
+import { tableOf } from "./table.ts";
 
 const columns: Readonly<Record<keyof RegisteredModel, string>> = {
   digest: "digest",
@@ -21,25 +22,15 @@ const columns: Readonly<Record<keyof RegisteredModel, string>> = {
   decidedBy: "decided_by",
   decidedAt: "decided_at",
 };
-const fields = Object.keys(columns) as (keyof RegisteredModel)[];
-const selected = fields.map((field) => `${columns[field]} AS "${field}"`).join(", ");
+const { selected, insertion } = tableOf<RegisteredModel>("models", columns);
 
 type Row = Omit<RegisteredModel, "sizeBytes"> & { sizeBytes: string };
 const read = (row: Row): RegisteredModel => ({ ...row, sizeBytes: Number(row.sizeBytes) });
 
 /** False when the digest, or this name and version, is there already. */
 export async function insertModel(tx: Tx, model: RegisteredModel): Promise<boolean> {
-  const marks = fields.map((_, position) => `$${position + 1}`).join(", ");
-  const names = fields.map((field) => columns[field]).join(", ");
-  const sql = `INSERT INTO models (${names}) VALUES (${marks}) ON CONFLICT DO NOTHING`;
-  return (
-    (
-      await tx.query(
-        sql,
-        fields.map((field) => model[field]),
-      )
-    ).rowCount === 1
-  );
+  const [sql, values] = insertion(model);
+  return (await tx.query(`${sql} ON CONFLICT DO NOTHING`, values)).rowCount === 1;
 }
 
 export async function findModel(db: Queryable, digest: string): Promise<RegisteredModel | undefined> {

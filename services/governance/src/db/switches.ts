@@ -1,6 +1,7 @@
 /** The kill switch's queries. Whoever changes a switch holds the lock of the signed switches (lockState). */
 import type { CallerIdentity, Queryable, SwitchKind, SwitchTarget, Tx } from "@sallyport/runtime";
 import { everybodys, type SwitchRow } from "../domain/switch.ts";
+import { tableOf } from "./table.ts";
 
 const columns: Readonly<Record<keyof SwitchRow, string>> = {
   id: "id",
@@ -18,17 +19,13 @@ const columns: Readonly<Record<keyof SwitchRow, string>> = {
   endedAt: "ended_at",
   breakGlass: "break_glass",
 };
-const fields = Object.keys(columns) as (keyof SwitchRow)[];
-const selected = fields.map((field) => `${columns[field]} AS "${field}"`).join(", ");
+const { selected, insertion } = tableOf<SwitchRow>("switches", columns);
 const holding = "state IN ('active', 'resume_asked')";
 
 /** False when there is one of this id already. */
 export async function insertSwitch(tx: Tx, row: SwitchRow): Promise<boolean> {
-  const names = fields.map((field) => columns[field]).join(", ");
-  const marks = fields.map((_, position) => `$${position + 1}`).join(", ");
-  const values = fields.map((field) => (field === "target" ? JSON.stringify(row.target) : row[field]));
-  const sql = `INSERT INTO switches (${names}) VALUES (${marks}) ON CONFLICT DO NOTHING`;
-  return (await tx.query(sql, values)).rowCount === 1;
+  const [sql, values] = insertion(row, { target: JSON.stringify(row.target) });
+  return (await tx.query(`${sql} ON CONFLICT DO NOTHING`, values)).rowCount === 1;
 }
 
 export async function findSwitch(db: Queryable, id: string): Promise<SwitchRow | undefined> {

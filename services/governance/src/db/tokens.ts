@@ -1,6 +1,7 @@
 /** API tokens. What is `listed` is in its shard of the signed tokens. */
 import { apiTokenKey, type Queryable, type Tx } from "@sallyport/runtime";
 import type { ListedToken, TokenRow } from "../domain/credential.ts";
+import { tableOf } from "./table.ts";
 
 const columns: Readonly<Record<keyof TokenRow, string>> = {
   id: "id",
@@ -15,14 +16,10 @@ const columns: Readonly<Record<keyof TokenRow, string>> = {
   expiresAt: "expires_at",
   revokedAt: "revoked_at",
 };
-const fields = Object.keys(columns) as (keyof TokenRow)[];
-const selected = fields.map((field) => `${columns[field]} AS "${field}"`).join(", ");
+const { selected, insertion } = tableOf<TokenRow>("tokens", columns);
 
 export async function insertToken(tx: Tx, row: TokenRow, hash: string): Promise<void> {
-  const names = fields.map((field) => columns[field]).join(", ");
-  const marks = fields.map((_, position) => `$${position + 1}`).join(", ");
-  const sql = `INSERT INTO tokens (${names}, hash) VALUES (${marks}, $${fields.length + 1})`;
-  await tx.query(sql, [...fields.map((field) => row[field]), hash]);
+  await tx.query(...insertion(row, { hash }));
 }
 
 export async function findToken(db: Queryable, id: string): Promise<TokenRow | undefined> {

@@ -1,16 +1,8 @@
 /** The HTTP server below the routes: its bounds, and the same error shape for what Node refuses by itself. */
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerOptions,
-  type ServerResponse,
-  STATUS_CODES,
-} from "node:http";
-import { createServer as createSecureServer } from "node:https";
+import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { type Address, AppError, isLoopback, type TlsMaterial } from "@sallyport/runtime";
+import { type Address, AppError, createHttpServer, type HttpTls, type TlsMaterial } from "@sallyport/runtime";
 import { toHttpError } from "./errors.ts";
 import { type HttpLimits, httpLimits } from "./limits.ts";
 
@@ -20,19 +12,11 @@ export interface HttpListener {
   readonly onClientError: (error: NodeJS.ErrnoException, socket: Duplex) => void;
 }
 
-export interface HttpTls {
-  /** HTTPS on a loopback address too. */
-  readonly always?: boolean;
-  /** Callers may show a certificate of this CA; without it none is asked for. */
-  readonly clientCa?: Pick<TlsMaterial, "ca" | "onChange"> | undefined;
-}
-
-/** Plain HTTP never leaves the machine: tokens and prompts go over TLS on any address but a loopback one. */
 export function createHttpListener(
   tls: TlsMaterial,
-  { host }: Address,
+  address: Address,
   limits: HttpLimits = httpLimits,
-  { always = false, clientCa }: HttpTls = {},
+  clients: HttpTls = {},
 ): HttpListener {
   const options = {
     requestTimeout: limits.requestTimeoutMs,
@@ -43,32 +27,13 @@ export function createHttpListener(
     // Asked for where the answer has a body: see checkHead.
     requireHostHeader: false,
   };
-  const server = always || !isLoopback(host) ? createTlsServer(tls, clientCa, options) : createServer(options);
+  const server = createHttpServer(tls, address, options, clients);
   server.maxConnections = limits.connections;
   server.maxRequestsPerSocket = limits.requestsPerConnection;
   server.maxHeadersCount = limits.headerCount;
   letGoOfSlowReaders(server, limits);
   refuseInShape(server);
   return { server, onClientError: clientErrors(server, limits) };
-}
-
-const handshakeTimeoutMs = 10_000;
-
-/** Certificates that are replaced count from the next connection on. */
-function createTlsServer(tls: TlsMaterial, clientCa: HttpTls["clientCa"], options: ServerOptions): Server {
-  // One that does not verify counts as none: the bearer may still say who calls.
-  const asked = {
-    handshakeTimeout: handshakeTimeoutMs,
-    ...(clientCa && { requestCert: true, rejectUnauthorized: false }),
-  };
-  const material = () => ({ cert: tls.cert, key: tls.key, ...(clientCa && { ca: clientCa.ca }) });
-  const secure = createSecureServer({ ...options, ...asked, ...material(), minVersion: "TLSv1.3" });
-  const renew = () => secure.setSecureContext({ ...material(), minVersion: "TLSv1.3" });
-  const stops = [tls.onChange?.(renew), clientCa?.onChange?.(renew)];
-  secure.on("close", () => {
-    for (const stop of stops) stop?.();
-  });
-  return secure as unknown as Server;
 }
 
 /** Quiet while the model thinks is no fault; bytes that nobody takes are. */
