@@ -103,4 +103,17 @@ describe("break-glass", () => {
     await lift(one.id);
     await until("glass", undefined);
   });
+
+  it("that could not be lifted stops everything, is adopted by nobody, and gives way to the operator's next", async () => {
+    const endless = { id: "i".repeat(129), kind: "pause" as const, target: target("endless") };
+    await breakGlass([endless], 4);
+    await waitFor("the readers to refuse", () => !seen.fresh, { timeoutMs: 8_000 });
+    const next = { id: id(5), kind: "pause" as const, target: target("next") };
+    await breakGlass([next], 5);
+    await until("next", "pause");
+    await waitFor("the adoption", async () => (await list()).some((found) => found.id === next.id));
+    expect((await list()).some((found) => found.id === endless.id)).toBe(false);
+    await lift(next.id);
+    await until("next", undefined);
+  });
 });
