@@ -71,7 +71,7 @@ describe("break-glass", () => {
 
   it("is lifted by two persons of the platform's staff, though the operator's value still has it", async () => {
     const ofIts = as("tom", inTenant("glass-two"));
-    await expect(resume(two.id, ofIts)).rejects.toMatchObject({ code: "PERMISSION_DENIED", reason: "NOT_AUTHORISED" });
+    await expect(resume(two.id, ofIts)).rejects.toMatchObject({ code: "PERMISSION_DENIED", reason: "STAFF_ONLY" });
     expect((await list(ofIts)).map((found) => found.id)).toContain(two.id);
     await lift(two.id);
     await until("glass-two", undefined);

@@ -17,6 +17,7 @@ const columns: Readonly<Record<keyof SwitchRow, string>> = {
   liftedBy: "lifted_by",
   endedAt: "ended_at",
   breakGlass: "break_glass",
+  ofPlatform: "of_platform",
 };
 const fields = Object.keys(columns) as (keyof SwitchRow)[];
 const selected = fields.map((field) => `${columns[field]} AS "${field}"`).join(", ");
