@@ -55,6 +55,7 @@ export interface CommittedWindow {
   /** As stored: sealed under the request's key. */
   sealed: Uint8Array;
   content: Uint8Array;
+  /** Says the ticket. */
   final: boolean;
 }
 
@@ -107,10 +108,10 @@ export function openWindows(
 ): CommittedWindow[] {
   if (stored.length === 0) return [];
   const verifier = verifierOf(trust, row, secret);
-  return stored.map(({ attempt, index, envelope, content: sealed, final }) => {
+  return stored.map(({ attempt, index, envelope, content: sealed }) => {
     const ticket = fromBinary(EnvelopeSchema, envelope);
     const content = open(secret, { requestId: row.id, kind: "verdict", attempt, index }, sealed);
-    verifier.window(ticket, content);
+    const { final } = verifier.window(ticket, content);
     return { attempt, index, envelope: ticket, sealed, content, final };
   });
 }

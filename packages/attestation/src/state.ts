@@ -25,6 +25,12 @@ export type StateValue = ReturnType<typeof state>;
 /** The one value that governance does not sign: an operator can stop the platform while governance is down. */
 export const BREAK_GLASS = Object.freeze({ bucket: "switches", key: "break-glass" });
 
+/**
+ * Break-glass versions are the milliseconds of their making, or one more than what was there. One that is further ahead of
+ * its own time is refused: it would leave no room for those that have to follow it.
+ */
+const MAX_VERSION_AHEAD_MS = 24 * 3_600_000;
+
 /** Which stage's key speaks for a key of a bucket: the break-glass key for its one value, governance for all others. */
 export function stateStage({ bucket, key }: { bucket: string; key: string }): Extract<KeyStage, "state" | "switch"> {
   return bucket === BREAK_GLASS.bucket && key === BREAK_GLASS.key ? "switch" : "state";
@@ -50,7 +56,7 @@ export function signState(signer: Signer, value: StateValue): Envelope {
 
 /**
  * Throws what verifyEnvelope and TrustBundle.keyFor throw, STATE_MISMATCH (another bucket's or key's value),
- * STATE_ROLLBACK, NOT_YET_VALID or TRUST_EXPIRED.
+ * STATE_ROLLBACK, NOT_YET_VALID, TRUST_EXPIRED or FIELD_INVALID (a break-glass version far ahead of its time).
  */
 export function verifyState(envelope: Envelope, trust: TrustBundle, expected: StateExpectation): StateValue {
   trust.assertCurrent(expected.now);
@@ -63,6 +69,9 @@ export function verifyState(envelope: Envelope, trust: TrustBundle, expected: St
   }
   if (found.bucket !== expected.bucket || found.key !== expected.key) {
     throw new AttestationError("STATE_MISMATCH", "the value belongs to another key");
+  }
+  if (stateStage(found) === "switch" && found.version > Date.parse(found.issuedAt) + MAX_VERSION_AHEAD_MS) {
+    throw new AttestationError("FIELD_INVALID", "the version is far ahead of its time", { field: "version" });
   }
   if (!(found.version >= expected.minVersion)) {
     throw new AttestationError("STATE_ROLLBACK", `version ${found.version} is older than ${expected.minVersion}`);

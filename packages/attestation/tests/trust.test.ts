@@ -162,6 +162,16 @@ describe("break-glass", () => {
     expect(verifyState(signState(state, other), trust, { ...expected, bucket, key })).toEqual(other);
   });
 
+  test("always leaves room for the next one: a version far ahead of its own time is refused", () => {
+    const verify = (version: number) => verifyState(signState(operator, { ...value, version }), trust, expected);
+    const dayMs = 86_400_000;
+    expect(verify(NOW.getTime() + dayMs).version).toBe(NOW.getTime() + dayMs);
+    for (const version of [NOW.getTime() + dayMs + 1, 9e15, Number.MAX_SAFE_INTEGER])
+      expect(() => verify(version)).toThrow(refused("FIELD_INVALID"));
+    const counted = { ...value, key: "active", version: Number.MAX_SAFE_INTEGER };
+    expect(verifyState(signState(state, counted), trust, { ...expected, key: "active" })).toEqual(counted);
+  });
+
   test("of a retired key, a strange key, or put in another place is refused", () => {
     const { switch: retired } = world.retired;
     const { switch: stranger } = world.strangers;

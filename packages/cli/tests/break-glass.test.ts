@@ -98,7 +98,7 @@ describe("break-glass pause", () => {
   });
 
   test("stays above a version that readers remember, also from a clock that was ahead", async () => {
-    const ahead = Date.now() + 86_400_000;
+    const ahead = Date.now() + 3_600_000;
     await put({ version: ahead, value: { switches: [] }, signer: trust.signer("switch") });
     await pause("--tenant", "acme");
     expect((await stored()).version).toBe(ahead + 1);
@@ -110,6 +110,18 @@ describe("break-glass pause", () => {
     const { exitCode, err } = await sallyport(home, "break-glass", "pause", "--tenant", "acme");
     expect({ exitCode, err }).toMatchObject({ exitCode: 0, err: expect.stringContaining("WRONG_STAGE") });
     expect((await stored()).value.switches).toHaveLength(1);
+  });
+
+  test.each([
+    ["whose version leaves no room", Number.MAX_SAFE_INTEGER, []],
+    ["with a switch that could not be lifted", 1, [{ id: "i".repeat(129), kind: "pause", target: { scope: "all" } }]],
+  ])("replaces a value of the operator's own key %s, as no reader takes it", async (_, version, switches) => {
+    await put({ version, value: { switches }, signer: trust.signer("switch") });
+    const listed = await sallyport(home, "--json", "break-glass", "list");
+    expect(JSON.parse(listed.err).error.reason).toBe("FIELD_INVALID");
+    const { exitCode, err } = await sallyport(home, "break-glass", "pause", "--tenant", "acme");
+    expect({ exitCode, err }).toMatchObject({ exitCode: 0, err: expect.stringContaining("FIELD_INVALID") });
+    expect((await stored()).value.switches.map(({ target }) => target)).toEqual([{ scope: "tenant", tenant: "acme" }]);
   });
 
   test("with a key that the trust bundle does not appoint puts nothing", async () => {

@@ -1,5 +1,5 @@
 /** Strict readers of signed values: what is not understood whole is refused whole, and then the state is stale. */
-import type { Json } from "@sallyport/attestation";
+import { AttestationError, type Json } from "@sallyport/attestation";
 
 export type Fields = Record<string, Json | undefined>;
 
@@ -30,5 +30,5 @@ export function time(value: Json | undefined): Date {
 }
 
 export function invalid(problem: string): Error {
-  return new Error(`the signed value makes no sense: ${problem}`);
+  return new AttestationError("FIELD_INVALID", `the signed value makes no sense: ${problem}`);
 }

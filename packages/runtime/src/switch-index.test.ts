@@ -118,6 +118,17 @@ test.each([
   ["half an identity", { switches: [{ id: "1", kind: "ban", target: { scope: "identity", tenant: "a" } }] }],
   ["a field too many", { switches: [{ id: "1", kind: "pause", target: { scope: "all", model: "m" } }] }],
   ["an empty name", { switches: [{ id: "1", kind: "pause", target: { scope: "model", model: "" } }] }],
+  [
+    "a name that nobody could read",
+    { switches: [{ id: "1", kind: "pause", target: { scope: "model", model: "m\0" } }] },
+  ],
+  ["an endless name", { switches: [{ id: "1", kind: "pause", target: { scope: "model", model: "m".repeat(1_025) } }] }],
+  [
+    "an id that governance cannot keep",
+    { switches: [{ id: "i".repeat(129), kind: "pause", target: { scope: "all" } }] },
+  ],
+  ["an id that nobody could name", { switches: [{ id: "a b", kind: "pause", target: { scope: "all" } }] }],
+  ["a lifted id that is none", { switches: [], lifted: [""] }],
   ["a time that is none", { switches: [{ id: "1", kind: "pause", target: { scope: "all" }, until: "soon" }] }],
   ["nothing", {}],
 ])("signed switches with %s are refused whole", (_, value) => {

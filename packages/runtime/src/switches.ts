@@ -107,13 +107,17 @@ export function effective(active: SwitchSet, breakGlass: SwitchSet): Switch[] {
 
 export function readSwitches(value: Json): SwitchSet {
   const { switches, lifted = [] } = fields(value, ["switches"], ["lifted"]);
-  return { switches: list(switches, readSwitch), lifted: list(lifted, (id) => text(id)) };
+  return { switches: list(switches, readSwitch), lifted: list(lifted, (id) => text(id, idForm)) };
 }
+
+/** What governance can keep, list and lift: a switch that holds and that nobody could lift would be worse than none. */
+const idForm = /^[A-Za-z0-9_.-]{1,128}$/;
+const nameForm = /^[^\p{C}\p{Zl}\p{Zp}]{1,1024}$/u;
 
 function readSwitch(value: Json): Switch {
   const { id, kind, target, until } = fields(value, ["id", "kind", "target"], ["until"]);
   if (!switchKinds.some((known) => known === kind)) throw invalid("an unknown kind");
-  const read: Switch = { id: text(id), kind: kind as SwitchKind, target: readTarget(target) };
+  const read: Switch = { id: text(id, idForm), kind: kind as SwitchKind, target: readTarget(target) };
   return until === undefined ? read : { ...read, until: time(until) };
 }
 
@@ -129,6 +133,6 @@ function readTarget(value: Json | undefined): SwitchTarget {
   const scope = (value as { scope?: unknown } | undefined)?.scope;
   if (typeof scope !== "string" || !Object.hasOwn(names, scope)) throw invalid("an unknown scope");
   const found = fields(value, ["scope", ...names[scope as keyof typeof names]]);
-  for (const name of Object.values(found)) text(name);
+  for (const name of Object.values(found)) text(name, nameForm);
   return found as unknown as SwitchTarget;
 }

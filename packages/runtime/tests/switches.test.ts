@@ -93,3 +93,18 @@ test("a break-glass value that makes no sense or that is older refuses everythin
   await put("break-glass", 1, { switches: [] });
   await waitFor("staleness", () => reason() === "STATE_STALE", { timeoutMs: 6_000 });
 });
+
+test("what the operator's key cannot take back is never taken in: the next value has room, and each switch can be lifted", async () => {
+  await put("active", 1, { switches: [] });
+  await waitFor("the first read", () => switches.fresh);
+  for (const [version, id] of [
+    [Number.MAX_SAFE_INTEGER, "bg"],
+    [Date.now(), "i".repeat(129)],
+  ] as const) {
+    await put("break-glass", version, { switches: [pause(id)] });
+    await waitFor("staleness", () => reason() === "STATE_STALE", { timeoutMs: 6_000 });
+    now = new Date();
+    await put("break-glass", now.getTime(), { switches: [pause("next")] });
+    await waitFor("the next one", () => reason() === "PAUSED");
+  }
+});

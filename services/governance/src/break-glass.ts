@@ -66,7 +66,7 @@ async function adopt(context: Context, envelope: string): Promise<void> {
 function adopted({ id, kind, target, until }: Switch, state: StateValue, keyid: string, tenant: string): SwitchRow {
   return {
     ...{ id, kind, target, tenant, state: "active", setter: `break-glass ${keyid}`, setBy: "break-glass" },
-    ...{ setAt: new Date(state.issuedAt), expiresAt: until ?? null, breakGlass: true },
+    ...{ setAt: new Date(state.issuedAt), expiresAt: until ?? null, breakGlass: true, ofPlatform: false },
     ...{ asker: "", resumeAskedBy: "", liftedBy: "", endedAt: null },
   };
 }

@@ -63,13 +63,13 @@ function leaveRoom({ envelope }: StoredState, steps: readonly SwitchStep[]): voi
 }
 
 function messageOf({ event, row, actor, why, detail }: SwitchStep, version: number): OutboxMessage {
-  const { id, kind, target, tenant, expiresAt, breakGlass } = row;
+  const { id, kind, target, tenant, expiresAt, breakGlass, ofPlatform } = row;
   return auditEvent({
     event,
     ...(tenant !== everybodys && tenant !== nobodys && { tenant }),
     ...(actor && { actor }),
     detail: {
-      ...{ switch: id, kind, target: { ...target }, breakGlass, version },
+      ...{ switch: id, kind, target: { ...target }, breakGlass, ofPlatform, version },
       ...(expiresAt && { expiresAt: expiresAt.toISOString() }),
       ...(why && { justificationDigest: why.digest }),
       ...detail,

@@ -60,9 +60,9 @@ const switchStates = {
 const switchKinds = { pause: SwitchKind.PAUSE, ban: SwitchKind.BAN, revocation: SwitchKind.REVOCATION };
 
 export function switchView(row: SwitchRow): MessageInitShape<typeof SwitchSchema> {
-  const { id, setBy, resumeAskedBy, liftedBy, breakGlass, expiresAt, endedAt } = row;
+  const { id, setBy, resumeAskedBy, liftedBy, breakGlass, ofPlatform, expiresAt, endedAt } = row;
   return {
-    ...{ id, setBy, resumeAskedBy, liftedBy, breakGlass },
+    ...{ id, setBy, resumeAskedBy, liftedBy, breakGlass, ofPlatform },
     target: { target: switchTargetMessage(row.target) },
     kind: switchKinds[row.kind],
     state: switchStates[row.state],

@@ -71,7 +71,7 @@ describe("break-glass", () => {
 
   it("is lifted by two persons of the platform's staff, though the operator's value still has it", async () => {
     const ofIts = as("tom", inTenant("glass-two"));
-    await expect(resume(two.id, ofIts)).rejects.toMatchObject({ code: "PERMISSION_DENIED", reason: "NOT_AUTHORISED" });
+    await expect(resume(two.id, ofIts)).rejects.toMatchObject({ code: "PERMISSION_DENIED", reason: "STAFF_ONLY" });
     expect((await list(ofIts)).map((found) => found.id)).toContain(two.id);
     await lift(two.id);
     await until("glass-two", undefined);
@@ -102,5 +102,18 @@ describe("break-glass", () => {
     expect((await list(as("ann"), true)).some((found) => found.id === forged.id)).toBe(false);
     await lift(one.id);
     await until("glass", undefined);
+  });
+
+  it("that could not be lifted stops everything, is adopted by nobody, and gives way to the operator's next", async () => {
+    const endless = { id: "i".repeat(129), kind: "pause" as const, target: target("endless") };
+    await breakGlass([endless], 4);
+    await waitFor("the readers to refuse", () => !seen.fresh, { timeoutMs: 8_000 });
+    const next = { id: id(5), kind: "pause" as const, target: target("next") };
+    await breakGlass([next], 5);
+    await until("next", "pause");
+    await waitFor("the adoption", async () => (await list()).some((found) => found.id === next.id));
+    expect((await list()).some((found) => found.id === endless.id)).toBe(false);
+    await lift(next.id);
+    await until("next", undefined);
   });
 });

@@ -103,7 +103,8 @@ describe("a pause", () => {
       return found?.state === SwitchState.EXPIRED && found;
     });
     expect(row.endedAt).toBeDefined();
-    expect(JSON.stringify((await stored()).value)).not.toContain(made!.id);
+    // The put follows the commit.
+    await waitFor("the value", async () => !JSON.stringify((await stored()).value).includes(made!.id));
     await waitFor("the log", async () => (await events(made!.id)).at(-1)?.event === "switch.expired");
     await expect(resume(made!.id, "ben")).rejects.toMatchObject({ reason: "SWITCH_ENDED" });
   });
@@ -199,15 +200,35 @@ describe("who may", () => {
       await expect(pause(target, ours)).rejects.toMatchObject(denied);
     const theirs = await pause(ofTenant("other"));
     await expect(resume(theirs.switch!.id, ours)).rejects.toMatchObject(denied);
-    await resume(theirs.switch!.id, as("one", inTenant("other")));
-    await resume(theirs.switch!.id, as("two", inTenant("other")));
+    await lift(theirs.switch!.id);
     const mine = await pause(ofTenant("acme"), ours);
-    await lift(mine.switch!.id);
+    expect(mine.switch).toMatchObject({ ofPlatform: false });
+    await resume(mine.switch!.id, ours);
+    await resume(mine.switch!.id, as("tess", inTenant("acme")));
     await expect(platform.switches.listSwitches({}, { deadlineMs: 5_000 })).rejects.toMatchObject({
       code: "UNAUTHENTICATED",
     });
     await expect(resume("no-such-switch", "ann")).rejects.toMatchObject({ reason: "SWITCH_NOT_FOUND" });
   });
+
+  it.each([
+    ["their tenant", ofTenant("acme"), SwitchKind.PAUSE],
+    ["one of their tenant", { case: "identity", value: { tenant: "acme", issuer: "i", subject: "s" } }, SwitchKind.BAN],
+  ] as const)(
+    "lift what the platform's staff set on %s: two of the staff, and no operators of it",
+    async (_, target, kind) => {
+      const { switch: made } = await pause(target as Target, as("ann"), { kind });
+      expect(made).toMatchObject({ ofPlatform: true, setBy: "ann" });
+      const refused = { code: "PERMISSION_DENIED", reason: "STAFF_ONLY", message: expect.stringContaining("staff") };
+      const theirs = [as("tom", inTenant("acme")), as("tess", inTenant("acme"))];
+      for (const operator of theirs) await expect(resume(made!.id, operator)).rejects.toMatchObject(refused);
+      expect((await resume(made!.id, "ann")).switch?.state).toBe(SwitchState.RESUME_ASKED);
+      // What staff have asked for is not theirs to finish either.
+      for (const operator of theirs) await expect(resume(made!.id, operator)).rejects.toMatchObject(refused);
+      expect((await resume(made!.id, "ben")).switch?.state).toBe(SwitchState.LIFTED);
+      await waitFor("the record", async () => (await events(made!.id))[0]?.detail?.ofPlatform === true);
+    },
+  );
 
   it("see: those of their tenant and those about everybody", async () => {
     const made = [

@@ -17,11 +17,12 @@ export function checkCovered(evidence: Evidence): Violation[] {
     const released = releasedBy(evidence, find);
     const rows = new Map(evidence.rows.map((row) => [row.id, row]));
     for (const transcript of evidence.transcripts) {
-      const { requestId, windows } = transcript;
-      if (windows.length === 0) continue;
+      const { requestId, windows, state } = transcript;
+      // Who was told that all is there, and has nothing, is asked about too.
+      if (windows.length === 0 && state !== "released") continue;
       const row = rows.get(requestId ?? "");
       const found = released.get(requestId ?? "");
-      if (!row || !found) find("a caller heard something of a request that the ledger does not know", requestId);
+      if (!row || !found) find("a caller heard of a request that the ledger does not know", requestId);
       else holdAgainst(transcript, row, found, find);
     }
     for (const { requestId, text, ticket } of evidence.fetched) {
@@ -48,8 +49,9 @@ function releasedBy(evidence: Evidence, find: Find): Map<string, Released> {
       openWindows(trust, row, secret, stored),
     );
     const hold = outputs.get(row.id);
-    const whole = hold?.allowed && row.state === "released";
-    const held = whole
+    const byPerson = row.state === "released" && hold !== undefined;
+    if (told) checkComplete(row, told, byPerson, find);
+    const held = byPerson
       ? attempt(find, "a held output was released without a ticket that holds", row.id, () =>
           openHeldOutput(trust, row, secret, hold),
         )
@@ -59,6 +61,14 @@ function releasedBy(evidence: Evidence, find: Find): Map<string, Released> {
   return new Map(rows.filter(({ id }) => fresh.has(id)).map((row) => [row.id, open(row)]));
 }
 
+/** All that the ledger counts is there; an answer that is over ends where door 2 said so, unless a person released the whole. */
+function checkComplete(row: LedgerRow, windows: readonly CommittedWindow[], byPerson: boolean, find: Find): void {
+  if (windows.length !== row.windowsReleased)
+    find(`the ledger has ${windows.length} windows, and counts ${row.windowsReleased}`, row.id);
+  if (row.state === "released" && !byPerson && !windows.at(-1)?.final)
+    find("released, but the ledger does not have its end", row.id);
+}
+
 function holdAgainst(transcript: Transcript, row: LedgerRow, { windows, whole }: Released, find: Find): void {
   const { requestId, via } = transcript;
   // Who comes back after a person released the whole gets that, in one piece.
@@ -66,8 +76,7 @@ function holdAgainst(transcript: Transcript, row: LedgerRow, { windows, whole }:
   if (!choices.some((committed) => isCovered(transcript, committed)))
     find(`a caller (${via}) heard bytes without a ticket`, requestId);
   if (transcript.state !== "released") return;
-  const all = whole && row.holdStage === "door2" ? [whole] : windows;
-  if (heardText(transcript) !== textOf(all))
+  if (!isWhole(transcript, whole && row.holdStage === "door2" ? [whole] : windows))
     find(`a caller (${via}) was told "released" but has not all of it`, requestId);
 }
 
@@ -81,6 +90,13 @@ function isCovered(transcript: Transcript, committed: readonly CommittedWindow[]
     return same && text === textOf([there]);
   });
   return exact && textOf(committed).startsWith(heardText(transcript));
+}
+
+/** Who has windows with tickets has each of them, also one that ends the answer without a word. */
+function isWhole(transcript: Transcript, all: readonly CommittedWindow[]): boolean {
+  const { windows } = transcript;
+  const exact = windows.length > 0 && windows.every((window) => window.exact);
+  return heardText(transcript) === textOf(all) && (!exact || windows.length === all.length);
 }
 
 const heardText = ({ windows }: Transcript) => windows.map(({ text }) => text).join("");

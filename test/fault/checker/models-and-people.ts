@@ -3,7 +3,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { decodeStatement } from "@sallyport/attestation";
 import { EnvelopeSchema } from "@sallyport/proto/sallyport/attestation/v1/attestation";
-import { jobOf, type LedgerRow, verifierOf } from "../../kit/index.ts";
+import { jobOf, type LedgerRow, type StoredHold, verifierOf } from "../../kit/index.ts";
 import type { Evidence } from "../support/evidence.ts";
 import { byRequest, type LoggedRecord } from "../support/log.ts";
 import { attempt, type Find, finding, type Violation } from "./violation.ts";
@@ -28,27 +28,36 @@ export function checkReviews({ rows, fresh, holds, records }: Evidence): Violati
   return finding("P7", (find) => {
     const logged = byRequest(records);
     for (const row of rows.filter(({ id }) => fresh.has(id))) {
-      const own = logged.get(row.id) ?? [];
-      const released = row.state === "released" || row.windowsReleased > 0;
-      if (!released) continue;
-      const outputHold = holds.find(({ requestId, stage }) => requestId === row.id && stage === "door2");
-      if (outputHold && row.state === "released") {
-        if (!outputHold.review || !outputHold.countersign) find("released without review and countersignature", row.id);
-        checkDecision(row, own, find);
-      }
-      const { door1, review, countersign } = jobOf(row).admission!;
-      const heldAtDoor1 = decodeStatement(door1!.payload).predicate.decision === "hold";
-      if (!heldAtDoor1) continue;
-      if (!review || !countersign) find("ran after a hold, without review and countersignature", row.id);
-      checkDecision(row, own, find);
+      const held = holds.filter(({ requestId }) => requestId === row.id);
+      for (const hold of held.filter(({ allowed }) => allowed)) checkWord(row, hold, logged.get(row.id) ?? [], find);
+      checkGone(row, held, find);
     }
   });
 }
 
-/** The log names who let it go, and it was somebody else. */
-function checkDecision({ id, tenant, subject }: LedgerRow, own: readonly LoggedRecord[], find: Find): void {
-  const decided = own.filter(({ event, decision }) => event === "review.decided" && decision?.decision === "allow");
-  if (decided.length === 0) find("released after a hold, but the log knows of nobody's word", id);
-  if (decided.some(({ actor }) => actor?.tenant === tenant && actor.subject === subject))
+/** What a door had held went out only where the ledger says that a person let it go. */
+function checkGone(row: LedgerRow, held: readonly StoredHold[], find: Find): void {
+  const { id, state, windowsReleased } = row;
+  const [prompt, output] = (["door1", "door2"] as const).map((stage) => held.find((hold) => hold.stage === stage));
+  if (state === "released" && output && !output.allowed) find("a held output went out that nobody let go", id);
+  if (state !== "released" && windowsReleased === 0) return;
+  const { door1, review, countersign } = jobOf(row).admission!;
+  if (decodeStatement(door1!.payload).predicate.decision !== "hold") return;
+  if (!prompt?.allowed) find("a held prompt ran that nobody let in", id);
+  if (!review || !countersign) find("ran after a hold, without review and countersignature", id);
+}
+
+/** Signed by a person and countersigned; and the log names who let it go, and it was somebody else. */
+function checkWord(row: LedgerRow, hold: StoredHold, own: readonly LoggedRecord[], find: Find): void {
+  const { id, tenant, subject } = row;
+  if (!hold.review || !hold.countersign) find("let go without review and countersignature", id);
+  const words = own.filter(
+    ({ event, decision, detail }) =>
+      event === "review.decided" && decision?.decision === "allow" && detail?.stage === hold.stage,
+  );
+  // Where two have to agree the first one's word lets nothing go.
+  if (!words.some(({ detail }) => detail?.awaitsSecond === false))
+    find(`let go after a hold of ${hold.stage}, but the log knows of nobody's word`, id);
+  if (words.some(({ actor }) => actor?.tenant === tenant && actor.subject === subject))
     find("its author released it", id);
 }

@@ -61,7 +61,7 @@ function believed(context: Context, bytes: Uint8Array, trust: TrustBundle, now: 
     return readValue(bytes, trust, now);
   } catch (error) {
     if (!(error instanceof AttestationError)) throw error;
-    context.note(`what lay there was not the operator's (${error.code}), and is replaced`);
+    context.note(`what lay there no reader believes (${error.code}), and is replaced`);
     return undefined;
   }
 }

@@ -76,7 +76,7 @@ async function listSwitches(context: Context, { all = false }: { all?: boolean }
 
 function rowOf(row: Switch): string[] {
   const state = enumName(SwitchStateSchema, row.state);
-  const by = row.breakGlass ? "break-glass" : row.setBy;
+  const by = row.breakGlass ? "break-glass" : row.ofPlatform ? `${row.setBy} (staff)` : row.setBy;
   const endedBy = row.liftedBy || (row.state === SwitchState.EXPIRED ? "time" : row.resumeAskedBy && "asked");
   return [row.id, describeSwitch(row), state, by, timeOf(row.setAt), timeOf(row.expiresAt), endedBy || "-"];
 }

@@ -18,6 +18,7 @@ const columns: Readonly<Record<keyof SwitchRow, string>> = {
   liftedBy: "lifted_by",
   endedAt: "ended_at",
   breakGlass: "break_glass",
+  ofPlatform: "of_platform",
 };
 const { selected, insertion } = tableOf<SwitchRow>("switches", columns);
 const holding = "state IN ('active', 'resume_asked')";

@@ -25,7 +25,7 @@ function row(over: Partial<SwitchRow>): SwitchRow {
   return {
     ...{ id: "1", kind: "pause", target: { scope: "all" }, tenant: "*", state: "active" },
     ...{ setter: "s", setBy: "s", setAt: now, expiresAt: null, asker: "", resumeAskedBy: "", liftedBy: "" },
-    ...{ endedAt: null, breakGlass: false },
+    ...{ endedAt: null, breakGlass: false, ofPlatform: false },
     ...over,
   };
 }

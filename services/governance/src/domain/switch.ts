@@ -28,6 +28,8 @@ export interface SwitchRow {
   liftedBy: string;
   endedAt: Date | null;
   breakGlass: boolean;
+  /** Its setter was of the platform's staff. */
+  ofPlatform: boolean;
 }
 
 /** Models and the platform itself. */
@@ -92,9 +94,9 @@ export function resourceOf({ target, tenant }: Pick<SwitchRow, "target" | "tenan
   return { platform: true, ...(target.scope === "model" && { model: target.model }) };
 }
 
-/** Who lifts it: break-glass is past everybody's office, so that no tenant's operators undo it. */
-export function liftResourceOf(row: Pick<SwitchRow, "target" | "tenant" | "breakGlass">): AuthzInput["resource"] {
-  return resourceOf(row.breakGlass ? { target: row.target, tenant: everybodys } : row);
+/** Past every tenant's office, so that no tenant's operators undo it, though it is about their tenant. */
+export function needsStaff({ breakGlass, ofPlatform }: Pick<SwitchRow, "breakGlass" | "ofPlatform">): boolean {
+  return breakGlass || ofPlatform;
 }
 
 export function holds({ state, expiresAt }: SwitchRow, now: Date): boolean {

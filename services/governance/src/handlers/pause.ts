@@ -1,6 +1,6 @@
 import type { PauseRequest } from "@sallyport/proto/sallyport/governance/v1/switches";
 import { AppError, type CallerIdentity, type SwitchTarget } from "@sallyport/runtime";
-import { authorise, personOf } from "../authorise.ts";
+import { authorise, mayAcrossTenants, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
 import { isRegistered } from "../db/models.ts";
 import { insertSwitch } from "../db/switches.ts";
@@ -22,6 +22,7 @@ export async function pause(context: Context, caller: CallerIdentity, request: P
     ...wanted,
     ...{ id: context.ids.uuid(), tenant, state: "active", setter: personOf(caller), setBy: caller.subject, setAt: now },
     ...{ asker: "", resumeAskedBy: "", liftedBy: "", endedAt: null, breakGlass: false },
+    ofPlatform: mayAcrossTenants(context, caller, "switch.pause"),
   };
   const state = await context.outbox.commit(async (tx) => {
     await lockSwitches(tx);

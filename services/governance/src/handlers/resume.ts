@@ -1,10 +1,10 @@
 import type { ResumeRequest } from "@sallyport/proto/sallyport/governance/v1/switches";
 import { AppError, type CallerIdentity, type Tx } from "@sallyport/runtime";
-import { authorise, personOf } from "../authorise.ts";
+import { authorise, mayAcrossTenants, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
 import { askResume, findSwitch, liftSwitch } from "../db/switches.ts";
 import { readJustification } from "../domain/justification.ts";
-import { liftResourceOf, resumeStep, type SwitchRow } from "../domain/switch.ts";
+import { needsStaff, resourceOf, resumeStep, type SwitchRow } from "../domain/switch.ts";
 import { putNow } from "../signed-state.ts";
 import { lockSwitches, recordStep, type SwitchStep } from "../switch-steps.ts";
 import { switchView } from "../views.ts";
@@ -20,7 +20,8 @@ export async function resume(context: Context, caller: CallerIdentity, request: 
     authorise(context, caller, "switch.resume", { tenant: caller.tenant });
     throw new AppError("NOT_FOUND", "there is no switch of that id", { reason: "SWITCH_NOT_FOUND" });
   }
-  authorise(context, caller, "switch.resume", liftResourceOf(found));
+  authorise(context, caller, "switch.resume", resourceOf(found));
+  if (needsStaff(found) && !mayAcrossTenants(context, caller, "switch.resume")) throw staffOnly();
   const why = readJustification(request.justification);
   const { row, state } = await outbox.commit(async (tx) => {
     await lockSwitches(tx);
@@ -39,4 +40,9 @@ export async function resume(context: Context, caller: CallerIdentity, request: 
 function apply(tx: Tx, step: "ask" | "lift", { id }: SwitchRow, caller: CallerIdentity, at: Date): Promise<SwitchRow> {
   const [person, name] = [personOf(caller), caller.subject];
   return step === "ask" ? askResume(tx, id, person, name) : liftSwitch(tx, id, person, name, at);
+}
+
+function staffOnly(): AppError {
+  const message = "this was not stopped by an operator of your tenant; two of the platform's staff have to lift it";
+  return new AppError("PERMISSION_DENIED", message, { reason: "STAFF_ONLY" });
 }

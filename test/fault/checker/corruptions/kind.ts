@@ -2,32 +2,36 @@
 import type { LedgerRow } from "../../../kit/index.ts";
 import type { Evidence, Transcript } from "../../support/evidence.ts";
 import type { LoggedRecord } from "../../support/log.ts";
-import { pick, type Random } from "../../support/random.ts";
 import type { Violation } from "../violation.ts";
+
+/** Makes the evidence that is wrong in one way. */
+export type Way = () => Evidence;
 
 export interface Corruption {
   readonly what: string;
   readonly promise: Violation["promise"];
-  /** Undefined where there is nothing to spoil so. */
-  readonly spoil: (evidence: Evidence, random: Random) => Evidence | undefined;
+  /** Every place where it can be done, and each does spoil something: none where there is nothing to spoil so. */
+  readonly ways: (evidence: Evidence) => Way[];
 }
 
 export const ofTranscript = (
   what: string,
   promise: Violation["promise"],
-  fits: (transcript: Transcript) => boolean,
-  change: (transcript: Transcript, others: readonly Transcript[]) => Partial<Transcript>,
+  fits: (transcript: Transcript, evidence: Evidence) => boolean,
+  change: (transcript: Transcript) => Partial<Transcript>,
 ): Corruption => ({
   what,
   promise,
-  spoil(evidence, random) {
-    const chosen = choose(evidence.transcripts, fits, random);
-    if (!chosen) return undefined;
-    const wrong = { ...chosen, ...change(chosen, evidence.transcripts) };
-    return { ...evidence, transcripts: evidence.transcripts.map((one) => (one === chosen ? wrong : one)) };
-  },
+  ways: (evidence) =>
+    evidence.transcripts
+      .filter((one) => fits(one, evidence))
+      .map((chosen) => () => ({
+        ...evidence,
+        transcripts: replaced(evidence.transcripts, chosen, [{ ...chosen, ...change(chosen) }]),
+      })),
 });
 
+/** `change` says undefined for a row that is to be gone. */
 export const ofRow = (
   what: string,
   promise: Violation["promise"],
@@ -36,13 +40,13 @@ export const ofRow = (
 ): Corruption => ({
   what,
   promise,
-  spoil(evidence, random) {
-    const chosen = choose(evidence.rows, (row) => evidence.fresh.has(row.id) && fits(row), random);
-    if (!chosen) return undefined;
-    const changed = change(chosen);
-    const wrong = changed ? [{ ...chosen, ...changed }] : [];
-    return { ...evidence, rows: evidence.rows.flatMap((row) => (row === chosen ? wrong : [row])) };
-  },
+  ways: (evidence) =>
+    evidence.rows
+      .filter((row) => evidence.fresh.has(row.id) && fits(row))
+      .map((chosen) => () => {
+        const changed = change(chosen);
+        return { ...evidence, rows: replaced(evidence.rows, chosen, changed ? [{ ...chosen, ...changed }] : []) };
+      }),
 });
 
 export const ofRecord = (
@@ -53,22 +57,23 @@ export const ofRecord = (
 ): Corruption => ({
   what,
   promise,
-  spoil(evidence, random) {
-    const chosen = choose(evidence.records, (record) => fits(record, evidence), random);
-    if (!chosen) return undefined;
-    const records = evidence.records.flatMap((record) => (record === chosen ? change(record) : [record]));
-    return { ...evidence, records };
-  },
+  ways: (evidence) =>
+    evidence.records
+      .filter((record) => fits(record, evidence))
+      .map((chosen) => () => ({ ...evidence, records: replaced(evidence.records, chosen, change(chosen)) })),
 });
 
-export function choose<T>(from: readonly T[], fits: (one: T) => boolean, random: Random): T | undefined {
-  const fitting = from.filter(fits);
-  return fitting.length === 0 ? undefined : pick(random, fitting);
+export function replaced<T>(all: readonly T[], one: T, by: readonly T[]): T[] {
+  return all.flatMap((other) => (other === one ? by : [other]));
 }
 
+/** The bit in the middle is the other one. */
 export function flipped(bytes: Uint8Array): Buffer {
+  if (bytes.length === 0) throw new RangeError("there is nothing to flip");
   const copy = Buffer.from(bytes);
   const middle = Math.floor(copy.length / 2);
   copy[middle] = copy[middle]! ^ 1;
   return copy;
 }
+
+export const otherDigit = (hex: string) => hex.replace(/^./, (digit) => (digit === "0" ? "1" : "0"));

@@ -1,5 +1,6 @@
 /** The ledger, its windows, its outbox and the review queue, falsified. */
-import { type Corruption, flipped, ofRow } from "./kind.ts";
+import type { Evidence } from "../../support/evidence.ts";
+import { type Corruption, flipped, ofRow, otherDigit, replaced } from "./kind.ts";
 
 export const ledger: readonly Corruption[] = [
   ofRow(
@@ -12,10 +13,7 @@ export const ledger: readonly Corruption[] = [
     "a request that never ended",
     "P2",
     ({ state }) => state === "released",
-    () => ({
-      state: "running",
-      endedAt: null,
-    }),
+    () => ({ state: "running", endedAt: null }),
   ),
   ofRow(
     "an ending that was rewritten",
@@ -27,53 +25,87 @@ export const ledger: readonly Corruption[] = [
     "a leaf hash that was rewritten",
     "P2",
     ({ endedAt }) => endedAt !== null,
-    ({ leafHash }) => ({
-      leafHash: leafHash.replace(/^./, (digit) => (digit === "0" ? "1" : "0")),
-    }),
+    ({ leafHash }) => ({ leafHash: otherDigit(leafHash) }),
   ),
   {
     what: "a released window without its row",
     promise: "P1",
-    spoil: (evidence) => {
-      const heard = evidence.transcripts.find(({ windows }) => windows.some(({ exact }) => exact))?.requestId;
-      return heard === undefined
-        ? undefined
-        : { ...evidence, windows: evidence.windows.filter(({ requestId }) => requestId !== heard) };
-    },
+    ways: (evidence) =>
+      lastWindows(evidence).map((last) => () => ({ ...evidence, windows: replaced(evidence.windows, last, []) })),
+  },
+  {
+    what: "a heard answer of which the ledger knows nothing",
+    promise: "P1",
+    ways: (evidence) => streamed(evidence).map((id) => () => forgetting(evidence, id, 0)),
+  },
+  {
+    what: "an answer without its end, in the ledger and with whoever heard it",
+    promise: "P1",
+    ways: (evidence) => streamed(evidence, "released").map((id) => () => withoutEnd(evidence, id)),
   },
   {
     what: "a byte of a ticket in the ledger",
     promise: "P1",
-    spoil: (evidence) =>
-      evidence.windows.length === 0
-        ? undefined
-        : {
-            ...evidence,
-            windows: evidence.windows.map((row, at) => (at > 0 ? row : { ...row, envelope: flipped(row.envelope) })),
-          },
+    ways: (evidence) =>
+      evidence.windows.map((row) => () => ({
+        ...evidence,
+        windows: replaced(evidence.windows, row, [{ ...row, envelope: flipped(row.envelope) }]),
+      })),
   },
   {
     what: "another request's ticket and bytes in the ledger",
     promise: "P1",
-    spoil(evidence) {
-      const [first] = evidence.windows;
-      const other = evidence.windows.find(
-        ({ requestId, index }) => requestId !== first?.requestId && index === first?.index,
-      );
-      if (!first || !other) return undefined;
-      const wrong = { ...first, envelope: other.envelope, content: other.content };
-      return { ...evidence, windows: evidence.windows.map((row) => (row === first ? wrong : row)) };
-    },
+    ways: (evidence) =>
+      evidence.windows.flatMap((row) => {
+        const other = evidence.windows.find(
+          ({ requestId, index }) => requestId !== row.requestId && index === row.index,
+        );
+        if (!other) return [];
+        const wrong = { ...row, envelope: other.envelope, content: other.content };
+        return [() => ({ ...evidence, windows: replaced(evidence.windows, row, [wrong]) })];
+      }),
   },
   {
     what: "a message left in an outbox",
     promise: "P2",
-    spoil: (evidence) => ({ ...evidence, outbox: ["one of the gateway's"] }),
+    ways: (evidence) => [() => ({ ...evidence, outbox: ["one of the gateway's"] })],
   },
   {
     what: "a held request that is in nobody's queue",
     promise: "P2",
-    spoil: (evidence) =>
-      evidence.rows.some(({ state }) => state === "held") ? { ...evidence, queue: new Set() } : undefined,
+    ways: (evidence) =>
+      evidence.rows
+        .filter(({ state, holdStage }) => state === "held" && holdStage !== "collecting")
+        .map(({ id }) => () => ({ ...evidence, queue: new Set([...evidence.queue].filter((other) => other !== id)) })),
   },
 ];
+
+function lastWindows({ windows }: Evidence) {
+  return [...Map.groupBy(windows, ({ requestId }) => requestId).values()].map((own) => own.at(-1)!);
+}
+
+/** Requests that callers heard from their stream: what a person released is heard whole, and has a row of its own. */
+function streamed({ transcripts, rows, holds, windows }: Evidence, state?: string): string[] {
+  const heard = new Set(transcripts.filter((one) => one.windows.some(({ text }) => text)).map((one) => one.requestId));
+  const whole = new Set(holds.filter(({ stage }) => stage === "door2").map(({ requestId }) => requestId));
+  const stored = new Set(windows.map(({ requestId }) => requestId));
+  const fitting = rows.filter((row) => state === undefined || row.state === state).map(({ id }) => id);
+  return fitting.filter((id) => heard.has(id) && stored.has(id) && !whole.has(id));
+}
+
+/** Its ledger kept so many windows, and counts no more. */
+function forgetting(evidence: Evidence, id: string, kept: number): Evidence {
+  return {
+    ...evidence,
+    rows: evidence.rows.map((row) => (row.id === id ? { ...row, windowsReleased: kept } : row)),
+    windows: evidence.windows.filter(({ requestId, index }) => requestId !== id || index < kept),
+  };
+}
+
+function withoutEnd(evidence: Evidence, id: string): Evidence {
+  const kept = evidence.windows.filter(({ requestId }) => requestId === id).length - 1;
+  const transcripts = evidence.transcripts.map((one) =>
+    one.requestId === id ? { ...one, windows: one.windows.slice(0, kept) } : one,
+  );
+  return { ...forgetting(evidence, id, kept), transcripts };
+}
