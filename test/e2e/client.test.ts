@@ -97,6 +97,13 @@ describe.each(ways)("over %s", (way) => {
     expect(await client.getRequest(result.requestId)).toMatchObject({ state: "released", text: result.text });
   });
 
+  test("what door 1 removed from a request it signed as removed from just this one", async () => {
+    const secret = `AKIA${"ABCDEFGHIJKLMNOP"}`;
+    const messages = [{ role: "user" as const, content: `What is Sallyport? ${secret}` }];
+    const { proof } = await direct(way).chat({ ...story, messages });
+    expect(proof).toMatchObject({ requestSanitised: true });
+  });
+
   test("whole; again with the same key it is the same request, and not run twice", async () => {
     const client = direct(way);
     const idempotencyKey = `whole-${way}`;

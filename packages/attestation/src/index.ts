@@ -47,6 +47,7 @@ export {
   STATEMENT_PAYLOAD_TYPE,
   type Statement,
   type Subject,
+  sentDigestOf,
   signStatement,
   subjectOf,
 } from "./statement.ts";

@@ -1,6 +1,13 @@
 import { type Envelope, envelopeDigest, verifyEnvelope } from "./dsse.ts";
 import { type AttestationCode, AttestationError } from "./errors.ts";
-import { decodeStatement, STATEMENT_PAYLOAD_TYPE, type Statement, type Subject, subjectOf } from "./statement.ts";
+import {
+  decodeStatement,
+  STATEMENT_PAYLOAD_TYPE,
+  type Statement,
+  type Subject,
+  sentDigestOf,
+  subjectOf,
+} from "./statement.ts";
 import { CLOCK_SKEW_MS, type TrustBundle } from "./trust.ts";
 import type { Decision, Modality, Stage } from "./vocabulary.ts";
 
@@ -32,6 +39,8 @@ export interface LinkExpectation {
   decisions: readonly Decision[];
   /** Without a digest any bytes of that name will do. */
   subject: { name: Subject["name"]; digest?: string };
+  /** For door 1: what it was asked about, which is another digest than the subject's where it sanitised. */
+  sentDigest?: string;
   /** Where in the chain it may stand; an empty list fits nothing. */
   places: readonly Place[];
   /** Only refusals may carry a hard stop; nothing that releases may. */
@@ -65,6 +74,8 @@ export function verifyLink(envelope: Envelope, context: LinkContext, expected: L
   const stopped = predicate.findings.some((finding) => finding.hardStop);
   check(!stopped || expected.mayHardStop === true, "HARD_STOP", "a hard stop is never released");
   checkSubject(subjectOf(statement), expected.subject);
+  const wasSent = expected.sentDigest === undefined || sentDigestOf(statement) === expected.sentDigest;
+  check(wasSent, "REQUEST_MISMATCH", "the statement is about a request that was sent otherwise");
   const places = expected.places.filter((place) => place.prev === predicate.prev);
   check(places.length > 0, "CHAIN_BROKEN", "the statement does not follow this chain");
   const inPlace = places.some((place) => place.index === predicate.index);

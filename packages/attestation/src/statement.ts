@@ -52,6 +52,7 @@ const predicate = object(
   {
     parameters: object({ runId: identifier, seed: integer(0), paramsDigest: digest, engine: token }),
     reviewer: object({ subject: label, justificationDigest: digest }, { secondSubject: label }),
+    sentDigest: digest,
   },
 );
 const statement = object({
@@ -91,6 +92,11 @@ export function createStatement(subject: Subject, body: Predicate): Statement {
 export function subjectOf(found: Statement): Subject {
   const [subject] = found.subject;
   return { name: subject!.name, digest: subject!.digest["sha256-salted"] };
+}
+
+/** Digest of the request as its caller sent it: the subject's, unless door 1 changed it and says so. */
+export function sentDigestOf(found: Statement): string {
+  return found.predicate.sentDigest ?? subjectOf(found).digest;
 }
 
 /** Canonical bytes of a valid statement. Throws what decodeStatement would: nothing is signed that nobody accepts. */
@@ -136,6 +142,8 @@ function checkStageRules({ subject, predicate: p }: Statement): void {
     must(rule[name] !== "required" || present, name, "must be set");
     must(rule[name] !== "absent" || !present, name, "must not be set");
   }
+  const changed = rule.sentDigest === "sanitise" && p.decision === "sanitise";
+  must((p.sentDigest !== undefined) === changed, "sentDigest", `must ${changed ? "" : "not "}be set`);
   must(p.reviewer === undefined || p.reviewer.subject !== p.reviewer.secondSubject, "reviewer", "needs two people");
   const lifetime = Date.parse(p.expiresAt) - Date.parse(p.issuedAt);
   must(lifetime > 0 && lifetime <= MAX_LIFETIME_MS, "expiresAt", "must be after issuedAt by at most 31 days");

@@ -1,8 +1,10 @@
+import { saltedDigest } from "./bodies.ts";
 import type { Envelope } from "./dsse.ts";
 import { envelopeReader, envelopeToJson } from "./envelope-json.ts";
 import { refusing, TicketError } from "./errors.ts";
 import { decodeBase64, encodeBase64 } from "./json.ts";
 import { array, digest, identifier, integer, object, oneOf, type Reader, token } from "./readers.ts";
+import { decodeStatement, sentDigestOf } from "./statement.ts";
 import { TicketVerifier } from "./ticket.ts";
 import type { TrustBundle } from "./trust.ts";
 import { MODALITIES } from "./vocabulary.ts";
@@ -41,6 +43,8 @@ export interface TicketOptions {
   clock?: () => Date;
   /** Absent: the claim's model is taken as approved then; `models` of the result says which to look up. */
   approvedModel?: (modelDigest: string) => boolean;
+  /** The request as its caller sent it, where it is known: the output must answer just that. */
+  sent?: Uint8Array;
   /** Accept a ticket whose stream has no end: one of an attempt that broke off. */
   partial?: boolean;
 }
@@ -51,6 +55,8 @@ export interface TicketReport {
   windows: number;
   bytes: number;
   modelDigest: string;
+  /** Door 1 changed the request before it let it in. */
+  requestSanitised: boolean;
   final: boolean;
 }
 
@@ -71,12 +77,13 @@ export function verifyReleaseTicket(json: string, trust: TrustBundle, options: T
     const ticket = decode(json);
     const verifier = new TicketVerifier({
       ...ticket,
+      ...(options.sent && { sentDigest: saltedDigest(ticket.salt, options.sent) }),
       trust,
       clock: options.clock ?? (() => new Date()),
       at: options.at,
       approvedModel: options.approvedModel ?? (() => true),
     });
-    const claim = begin(verifier, ticket);
+    const { door1, claim } = begin(verifier, ticket);
     let final = false;
     let bytes = 0;
     for (const { envelope, content, mark } of ticket.windows) {
@@ -90,7 +97,9 @@ export function verifyReleaseTicket(json: string, trust: TrustBundle, options: T
     }
     const modelDigest = claim.statement.predicate.modelDigest!;
     bytes += ticket.held?.content.length ?? 0;
-    return { requestId: ticket.requestId, outcome, windows: ticket.windows.length, bytes, modelDigest, final };
+    const { requestId, requestDigest, windows } = ticket;
+    const requestSanitised = sentDigestOf(decodeStatement(door1.payload)) !== requestDigest;
+    return { requestId, outcome, windows: windows.length, bytes, modelDigest, requestSanitised, final };
   });
 }
 
@@ -110,7 +119,7 @@ function begin(verifier: TicketVerifier, ticket: ReleaseTicket) {
     throw new TicketError("TRUNCATED", "a review releases nothing without its countersignature");
   }
   verifier.admit(door1!, review && countersign ? { review, countersign } : undefined);
-  return verifier.claim(ticket.claim);
+  return { door1: door1!, claim: verifier.claim(ticket.claim) };
 }
 
 function finish(

@@ -10,6 +10,8 @@ export interface TicketContext extends LinkContext {
   attempt: number;
   /** saltedDigest of the request as accepted (after door 1's sanitising, where it sanitised). */
   requestDigest: string;
+  /** saltedDigest of the request as its caller sent it, for who knows it: door 1 was asked about just that. */
+  sentDigest?: string;
   salt: Uint8Array;
   /** Asked at the claim and again at every release, so that a revocation ends a running stream. */
   approvedModel: (modelDigest: string) => boolean;
@@ -62,6 +64,7 @@ export class TicketVerifier {
         attempt: 0,
         decisions: release === undefined ? ["allow", "sanitise"] : ["hold"],
         subject: { name: "request", digest: this.#context.requestDigest },
+        sentDigest: this.#context.sentDigest,
         places: [{ index: 0, prev: null }],
         mayHaveExpired: release !== undefined,
       });

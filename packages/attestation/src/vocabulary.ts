@@ -30,9 +30,17 @@ export interface StageRule {
   modelDigest: Presence;
   parameters: Presence;
   reviewer: Presence;
+  /** "sanitise": with that decision, whose subject is no longer what was sent, it is required; with others absent. */
+  sentDigest: "sanitise" | "absent";
 }
 
-const door = { indexed: false, mayBeFinal: true, parameters: "absent", reviewer: "absent" } as const;
+const door = {
+  indexed: false,
+  mayBeFinal: true,
+  parameters: "absent",
+  reviewer: "absent",
+  sentDigest: "absent",
+} as const;
 const person = {
   decisions: ["allow", "deny"],
   subjects: ["request", "output"],
@@ -43,6 +51,7 @@ const person = {
   policyDigest: "optional",
   modelDigest: "optional",
   parameters: "absent",
+  sentDigest: "absent",
 } as const;
 
 /** Which stage may say what about what. The only place where this is written. */
@@ -55,6 +64,7 @@ export const STAGE_RULES: Record<Stage, StageRule> = {
     prev: "absent",
     policyDigest: "required",
     modelDigest: "optional",
+    sentDigest: "sanitise",
   },
   worker: {
     decisions: ["claim"],
@@ -67,6 +77,7 @@ export const STAGE_RULES: Record<Stage, StageRule> = {
     modelDigest: "required",
     parameters: "required",
     reviewer: "absent",
+    sentDigest: "absent",
   },
   watermarker: {
     decisions: ["claim"],
@@ -79,6 +90,7 @@ export const STAGE_RULES: Record<Stage, StageRule> = {
     modelDigest: "required",
     parameters: "absent",
     reviewer: "absent",
+    sentDigest: "absent",
   },
   door2: {
     ...door,

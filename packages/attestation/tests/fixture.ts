@@ -94,6 +94,8 @@ export interface Plan {
   modality: Modality;
   salt: Uint8Array;
   request: Uint8Array;
+  /** What the caller sent, where door 1 made the request of it. */
+  sent?: Uint8Array;
   windows: Uint8Array[];
   admission: "allow" | "sanitise" | "hold";
   /** The windows as a stream, or the whole output held and released by a person. */
@@ -115,6 +117,11 @@ export const plan: Plan = {
   admission: "allow",
   release: "windows",
 };
+
+/** Only a sanitised request is another than the one that was sent. */
+export function sentOf({ admission, request, sent }: Plan): Uint8Array {
+  return admission === "sanitise" ? (sent ?? utf8("as it was sent")) : request;
+}
 
 export interface Chain {
   plan: Plan;
@@ -177,7 +184,8 @@ export function createChain(world: World, plan: Plan, alter: Alterations = {}): 
     return envelope;
   };
   const { request: bytes } = plan;
-  const admission = [next("door1", "door1", bytes, { decision: plan.admission })];
+  const sentDigest = plan.admission === "sanitise" ? saltedDigest(plan.salt, sentOf(plan)) : undefined;
+  const admission = [next("door1", "door1", bytes, { decision: plan.admission, ...(sentDigest && { sentDigest }) })];
   if (plan.admission === "hold") {
     admission.push(next("review", "review", bytes, { attempt: 0, reviewer }));
     admission.push(next("countersign", "countersign", bytes, { attempt: 0 }));
@@ -211,6 +219,7 @@ export function contextOf(world: World, plan: Plan): TicketContext {
     attempt: plan.attempt,
     modality: plan.modality,
     requestDigest: saltedDigest(plan.salt, plan.request),
+    sentDigest: saltedDigest(plan.salt, sentOf(plan)),
     salt: plan.salt,
     clock: () => NOW,
     approvedModel: (digest) => digest === MODEL,

@@ -23,7 +23,7 @@ import {
 /** What an attacker presents, and to which verifier. */
 export interface Attack {
   chain: Chain;
-  overrides?: Partial<TicketContext>;
+  overrides?: Partial<TicketContext> & { sent?: Uint8Array };
 }
 
 export interface Draw {
@@ -105,6 +105,7 @@ export const FIELD_CHANGES: Record<string, Change> = {
   "subject's bytes": (_, subject) => ({ subject: { digest: sha(subject.digest) } }),
   "subject's name": (_, subject) => ({ subject: { name: subject.name === "output" ? "request" : "output" } }),
   prev: (p) => ({ prev: sha(p.prev ?? "nothing") }),
+  "what was sent": (p) => ({ sentDigest: sha(p.sentDigest ?? "nothing") }),
   index: (p) => ({ index: p.index + 1 }),
   "model named": (p) => ({ modelDigest: sha(p.modelDigest ?? "another model") }),
   "issued in the future": () => times(5_001, 60_000),

@@ -139,9 +139,15 @@ describe("each stage", () => {
     const make = (more: Partial<Predicate>) =>
       createStatement({ name, digest: hex("d") }, { ...door2, stage, ...changes, ...more });
     expect(fieldOf(make({}))).toBe("accepted");
+    const sentDigest = hex("5");
     for (const decision of ["allow", "deny", "hold", "sanitise", "claim"] as const) {
       const allowed = STAGE_RULES[stage].decisions.includes(decision);
-      expect(fieldOf(make({ decision }))).toBe(allowed ? "accepted" : "predicate.decision");
+      const changed = stage === "door1" && decision === "sanitise";
+      const said = changed ? { decision, sentDigest } : { decision };
+      expect(fieldOf(make(said))).toBe(allowed ? "accepted" : "predicate.decision");
+      // Whoever changes a request says of which bytes, and nobody else does.
+      const unsaid = changed ? { decision } : { decision, sentDigest };
+      expect(fieldOf(make(unsaid))).toBe(allowed ? "predicate.sentDigest" : "predicate.decision");
     }
   });
 

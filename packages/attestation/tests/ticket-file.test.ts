@@ -6,7 +6,7 @@ import {
   saltedDigest,
   verifyReleaseTicket,
 } from "../src/index.ts";
-import { after, createChain, createWorld, MODEL, NOW, plan, say, sha, utf8 } from "./fixture.ts";
+import { after, createChain, createWorld, MODEL, NOW, type Plan, plan, say, sha, utf8 } from "./fixture.ts";
 
 const world = createWorld();
 const refused = (code: string) => expect.objectContaining({ name: "TicketError", code });
@@ -26,10 +26,33 @@ describe("a ticket file", () => {
   const later = new Date(after(86_400 * 30));
 
   test("still verifies after its envelopes expired, as of a time that is named or of their issue", () => {
-    const expected = { outcome: "complete", windows: 3, bytes: 13, modelDigest: MODEL, final: true, requestId };
+    const expected = {
+      outcome: "complete",
+      windows: 3,
+      bytes: 13,
+      modelDigest: MODEL,
+      final: true,
+      requestId,
+      requestSanitised: false,
+    };
     expect(() => verifyReleaseTicket(complete, world.trust, { clock: () => later })).toThrow(refused("EXPIRED"));
     expect(verifyReleaseTicket(complete, world.trust, { clock: () => later, at: NOW })).toEqual(expected);
     expect(verifyReleaseTicket(complete, world.trust, { clock: () => later, at: "issue" })).toEqual(expected);
+  });
+
+  test("shows whether it answers the request that was sent, also where door 1 changed that", () => {
+    const sanitised: Plan = { ...plan, admission: "sanitise", sent: utf8("a question with a secret") };
+    const { admission: changed, claim: ran, windows: said } = createChain(world, sanitised);
+    const ticket = encodeReleaseTicket({ ...about, admission: changed, claim: ran, windows: said });
+    const verify = (json: string, sent: Uint8Array) => verifyReleaseTicket(json, world.trust, { at: NOW, sent });
+    expect(verify(ticket, sanitised.sent!)).toMatchObject({ outcome: "complete", requestSanitised: true });
+    expect(verify(complete, plan.request)).toMatchObject({ outcome: "complete", requestSanitised: false });
+    for (const [json, sent] of [
+      [ticket, plan.request],
+      [ticket, utf8("another question")],
+      [complete, sanitised.sent!],
+    ] as const)
+      expect(() => verify(json, sent)).toThrow(refused("REQUEST_MISMATCH"));
   });
 
   test("of a stopped, held or broken-off stream says so", () => {

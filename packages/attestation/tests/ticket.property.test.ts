@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { encodeReleaseTicket, envelopeDigest, saltedDigest, TicketError, verifyReleaseTicket } from "../src/index.ts";
-import { createChain, createWorld, follow, MODEL, NOW, type Plan, say, verifierFor } from "./fixture.ts";
+import { createChain, createWorld, follow, MODEL, NOW, type Plan, say, sentOf, verifierFor } from "./fixture.ts";
 import {
   type Attack,
   altered,
@@ -28,6 +28,7 @@ const plans: fc.Arbitrary<Plan> = fc.record({
   modality: fc.constantFrom("text" as const, "image" as const),
   salt: fc.uint8Array({ minLength: 32, maxLength: 32 }),
   request: fc.uint8Array({ maxLength: 64 }),
+  sent: fc.uint8Array({ maxLength: 64 }),
   windows: fc.array(fc.uint8Array({ maxLength: 32 }), { minLength: 1, maxLength: 5 }),
   admission: fc.constantFrom("allow" as const, "sanitise" as const, "hold" as const),
   release: fc.constantFrom("windows" as const, "windows" as const, "person" as const),
@@ -59,7 +60,8 @@ function offline(plan: Plan, { chain, overrides = {} }: Attack) {
   const about = { requestId, tenant, attempt, modality, salt, requestDigest };
   const json = encodeReleaseTicket({ ...about, admission, claim, windows, lastMark, held });
   const approvedModel = overrides.approvedModel ?? ((digest: string) => digest === MODEL);
-  return verifyReleaseTicket(json, world.trust, { clock: overrides.clock ?? (() => NOW), approvedModel });
+  const { clock = () => NOW, sent = sentOf(plan) } = overrides;
+  return verifyReleaseTicket(json, world.trust, { clock, sent, approvedModel });
 }
 
 test("an untouched chain is released byte for byte, live and offline", () => {
@@ -207,6 +209,10 @@ describe("judged by another verifier: refused when", () => {
   }));
   promise("the clock gives no time", ({ chain }) => ({ chain, overrides: { clock: () => new Date(Number.NaN) } }));
   promise("the model is not approved", ({ chain }) => ({ chain, overrides: { approvedModel: () => false } }));
+  promise("another request was sent", ({ chain, a }) => {
+    const sent = flipBit(Buffer.concat([sentOf(chain.plan), Buffer.of(1)]), a);
+    return { chain, overrides: { sent, sentDigest: saltedDigest(chain.plan.salt, sent) } };
+  });
   promise("another request was accepted", ({ chain, a }) => ({
     chain,
     overrides: {

@@ -1,6 +1,8 @@
 import { generateKeyPairSync } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fromJson, toBinary } from "@bufbuild/protobuf";
+import { ChatContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { expect, test } from "vitest";
 import { encodeReceipt } from "../src/index.ts";
 import { makeHome, proofOf, record, sallyport, signer } from "./kit.ts";
@@ -87,6 +89,23 @@ test("a ticket proves who released which bytes; altered or cut off it proves not
   expect((await sallyport("/nonexistent", "ticket", "verify", keep(ticket.cut), "--partial", ...trust)).exitCode).toBe(
     0,
   );
+});
+
+test("a ticket answers the request that was sent, also one that door 1 changed, and no other", async () => {
+  const request = { content: { model: "m", messages: [{ role: "ROLE_USER", content: "my key is 1234" }] } };
+  const sent = toBinary(ChatContentSchema, fromJson(ChatContentSchema, request.content));
+  const ticket = makeTicket({ admission: "sanitise", sent });
+  const trust = ["--trust-bundle", keep(ticket.bundle), "--trust-root", keep(ticket.root), "--at", ticket.at];
+  const verify = (file: string) =>
+    sallyport("/nonexistent", "--json", "ticket", "verify", keep(ticket.json), ...trust, "--request", file);
+  for (const file of [keep(sent), keep(JSON.stringify(request))]) {
+    const { exitCode, out } = await verify(file);
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ verified: true, requestSanitised: true });
+  }
+  const other = { content: { ...request.content, messages: [{ role: "ROLE_USER", content: "another" }] } };
+  expect((await verify(keep(JSON.stringify(other)))).exitCode).toBe(7);
+  for (const nonsense of ["{}", "{", '{"content":7}']) expect((await verify(keep(nonsense))).exitCode).toBe(2);
 });
 
 test("what is no ticket does not verify, and says so", async () => {

@@ -4,7 +4,7 @@ import { createChain, createWorld, NOW, type Plan } from "../../attestation/test
 const text = (value: string) => new Uint8Array(Buffer.from(value));
 
 /** A release ticket of three windows, with the trust that it needs. `content`: the first window, base64. */
-export function makeTicket() {
+export function makeTicket(asked: Partial<Plan> = {}) {
   const world = createWorld();
   const plan: Plan = {
     requestId: "r1",
@@ -17,6 +17,7 @@ export function makeTicket() {
     windows: [text("one "), text("two "), text("three")],
     admission: "allow",
     release: "windows",
+    ...asked,
   };
   const { requestId, tenant, attempt, modality, salt } = plan;
   const { admission, claim, windows } = createChain(world, plan);

@@ -77,7 +77,7 @@ export interface OutputProof {
   requestDigest: string;
   /** SHA-256(salt ‖ output bytes): stands in the audit record, too. */
   outputDigest: string;
-  /** Door 1 changed the request before it let it in. */
+  /** Door 1 changed the request before it let it in; it signed that it was this one that it changed. */
   requestSanitised: boolean;
 }
 

@@ -66,6 +66,20 @@ describe("acceptance is one transaction", () => {
     }
   });
 
+  test("what door 1 made of a request is accepted only as made of the bytes that were sent", async () => {
+    const { context } = gateway;
+    const { row } = await admit(context, callOf("sanitise"));
+    expect(row.state).toBe("queued");
+    expect(row.requestDigest).not.toBe(row.sentDigest);
+    platform.judge.state.madeOfOthers = true;
+    try {
+      const refused = { code: "UNAVAILABLE", reason: "DOOR1_INVALID" };
+      await expect(admit(context, callOf("sanitise"))).rejects.toMatchObject(refused);
+    } finally {
+      platform.judge.state.madeOfOthers = false;
+    }
+  });
+
   test("many at once share transactions, and their records are numbered without a gap", async () => {
     const { context } = gateway;
     const rows = await Promise.all(Array.from({ length: 40 }, () => admit(context, callOf("hello"))));

@@ -54,6 +54,11 @@ const as = (subject: string, over: { groups?: string[]; tenant?: string } = {}) 
   bearer: platform.token({ subject, groups: over.groups ?? ["sallyport-reviewers"], tenant: over.tenant ?? tenant }),
   deadlineMs: 10_000,
 });
+const staff = { groups: ["sallyport-operators", "sallyport-reviewers", "sallyport-platform"] };
+const makeToken = (who: string, subject: string) => {
+  const token = { name: "a bot", serviceAccount: subject.replace("service/", ""), groups: ["sallyport-users"] };
+  return platform.credentials.createToken(token, as(who, staff));
+};
 const justification = "It quotes the manual and nothing else.";
 const list = async (who = as("rae")) => (await platform.reviews.listItems({ pageSize: 200 }, who)).items;
 const queued = (requestId: string) =>
@@ -263,6 +268,40 @@ describe("who may", () => {
       code: "UNAUTHENTICATED",
     });
     await expect(claim("no-such-request")).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  it.each([
+    ["made its token", async (subject: string) => makeToken("olga", subject)],
+    [
+      "made a token of it that was replaced and revoked since",
+      async (subject: string) => {
+        const { token } = await makeToken("olga", subject);
+        const made = await platform.credentials.rotateToken({ id: token!.id }, as("ozan", staff));
+        for (const id of [token!.id, made.token!.id])
+          await platform.credentials.revokeToken({ id, justification }, as("ozan", staff));
+      },
+    ],
+    [
+      "bound its certificate",
+      async (subject: string) => {
+        const match = { case: "subjectDn", value: `CN=${subject}` } as const;
+        const bound = { match, tenant, subject, groups: ["sallyport-users"] };
+        await platform.credentials.bindCertificate(bound, as("olga", staff));
+      },
+    ],
+  ])("review a service account's requests: not who %s", async (what, make) => {
+    const subject = `service/${what.replaceAll(/[^a-z]/g, "-").slice(0, 40)}`;
+    await make(subject);
+    const { requestId } = await held({ subject });
+    const maker = as("olga", staff);
+    const refused = { code: "PERMISSION_DENIED", details: { why: "OWN_ITEM" } };
+    await expect(platform.reviews.claimItem({ requestId }, maker)).rejects.toMatchObject(refused);
+    const { leaseId } = await claim(requestId);
+    const asked = { requestId, leaseId, decision: ReviewDecision.ALLOW, justification };
+    await expect(platform.reviews.decideItem(asked, maker)).rejects.toMatchObject(refused);
+    expect((await decide(requestId, leaseId, ReviewDecision.ALLOW)).item?.decidedBy).toBe("rae");
+    const { requestId: others } = await held({ subject: "service/somebody-elses" });
+    expect((await platform.reviews.claimItem({ requestId: others }, maker)).item?.claimedBy).toBe("olga");
   });
 
   it("decide: only with a reason of their own words", async () => {

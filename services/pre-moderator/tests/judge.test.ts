@@ -110,8 +110,10 @@ describe("judging a request", () => {
     const { messages } = fromBinary(ChatContentSchema, reply.sanitisedContent);
     expect(messages.map(({ content }) => content)).toEqual(["Be brief.", "Explain [secret removed] to me"]);
     expect(messages[1]?.name).toBe("[secret removed]");
-    verify(request.requestId, reply.envelope, reply.sanitisedContent, "sanitise");
+    const { statement } = verify(request.requestId, reply.envelope, reply.sanitisedContent, "sanitise");
     expect(() => verify(request.requestId, reply.envelope, request.content, "sanitise")).toThrow();
+    // And that it was made of these bytes.
+    expect(statement.predicate.sentDigest).toBe(saltedDigest(salt, request.content));
   });
 
   test("sees what is split over messages, and what stands in a name", async () => {

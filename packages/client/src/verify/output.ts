@@ -1,5 +1,5 @@
 /** Follows the release chain of a stream on the caller's side: a window's text comes out only when its ticket holds. */
-import { AttestationError, type Link, saltedDigest, TicketVerifier, type TrustBundle } from "@sallyport/attestation";
+import { AttestationError, saltedDigest, TicketVerifier, type TrustBundle } from "@sallyport/attestation";
 import type { Chain, Window } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { VerificationError } from "../errors.ts";
 import type { OutputProof } from "../types.ts";
@@ -13,7 +13,7 @@ export interface OutputContext {
 
 /**
  * Everything is judged as of its issue: an idempotency key may bring an old output back. That an output answers this
- * request is held by its digest: it is over this request's bytes, unless door 1 signed that it changed them.
+ * request is held by its digest: it is over this request's bytes, or over what door 1 signed that it made of just them.
  */
 export class OutputVerifier {
   readonly #context: OutputContext;
@@ -71,21 +71,16 @@ export class OutputVerifier {
     const [door1, review, countersign, ...more] = chain.admission;
     if (!door1 || (review && !countersign) || more.length > 0)
       throw new VerificationError("CHAIN_BROKEN", "the admission is not one that a request can have");
-    const about = { requestId, tenant, attempt, requestDigest, salt, modality: "text" as const };
+    const sentDigest = saltedDigest(salt, content);
+    const about = { requestId, tenant, attempt, requestDigest, sentDigest, salt, modality: "text" as const };
     // Which model is approved, the gateway knows; which one ran is in the proof.
     const rules = { trust, clock: () => new Date(), at: "issue" as const, approvedModel: () => true };
     const verifier = new TicketVerifier({ ...about, ...rules });
-    const admission = verifier.admit(door1, review && countersign ? { review, countersign } : undefined);
-    this.#requestSanitised = this.#checkRequest(admission, salt, requestDigest, content);
+    verifier.admit(door1, review && countersign ? { review, countersign } : undefined);
+    this.#requestSanitised = requestDigest !== sentDigest;
     this.#modelDigest = verifier.claim(chain.claim).statement.predicate.modelDigest ?? "";
     [this.#verifier, this.#attempt, this.#chain] = [verifier, attempt, chain];
     return chain;
-  }
-
-  #checkRequest(admission: Link, salt: Uint8Array, requestDigest: string, content: Uint8Array): boolean {
-    if (saltedDigest(salt, content) === requestDigest) return false;
-    if (admission.statement.predicate.decision === "sanitise") return true;
-    throw new VerificationError("REQUEST_MISMATCH", "the output answers another request");
   }
 
   get #about() {

@@ -86,6 +86,7 @@ function verify(
       attempt: 0,
       decisions: [decision],
       subject: { name: "request", digest: saltedDigest(question.secret.salt, content) },
+      sentDigest: saltedDigest(question.secret.salt, question.bytes),
       places: [{ index: 0, prev: null }],
       mayHardStop: decision === "deny" || decision === "hold",
     });

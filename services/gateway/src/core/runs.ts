@@ -145,6 +145,7 @@ export class Runs {
       tenant: row.tenant,
       attempt: row.attempt,
       requestDigest: row.requestDigest,
+      sentDigest: row.sentDigest,
       salt: secret.salt,
       modality: "text",
       clock: () => clock.now(),

@@ -3,6 +3,7 @@ import { AppError, type CallerIdentity } from "@sallyport/runtime";
 import { authorise, mayAcrossTenants, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
 import { findItem, leaseItem } from "../db/items.ts";
+import { isMaker } from "../db/makers.ts";
 import { checkClaim, type Item } from "../domain/item.ts";
 import { auditEvent } from "../events.ts";
 import { itemView } from "../views.ts";
@@ -26,7 +27,10 @@ export async function claimItem(context: Context, caller: CallerIdentity, { requ
   return { item: itemView(leased, now), leaseId };
 }
 
-/** The item, if the caller may do `action` with it. Items of other tenants are there only for staff of the platform. */
+/**
+ * The item, if the caller may do `action` with it. Items of other tenants are there only for staff of the platform. What a
+ * service account asked is as much whoever's who made its credential: four eyes are not two that use another name.
+ */
 export async function itemOf(
   context: Context,
   caller: CallerIdentity,
@@ -36,7 +40,9 @@ export async function itemOf(
   authorise(context, caller, action, { tenant: caller.tenant });
   const item = await findItem(context.db, requestId);
   if (item && (item.tenant === caller.tenant || mayAcrossTenants(context, caller, action))) {
-    authorise(context, caller, action, { tenant: item.tenant, ownerSubject: item.subject });
+    const made = await isMaker(context.db, item, personOf(caller));
+    const ownerSubject = made ? caller.subject : item.subject;
+    authorise(context, caller, action, { tenant: item.tenant, ownerSubject });
     return item;
   }
   throw new AppError("NOT_FOUND", "there is no such item in the queue", {

@@ -8,12 +8,14 @@ export interface Admission {
   readonly modelDigest: string;
   /** Salted digest of the content as it is let in. */
   readonly requestDigest: string;
+  /** And as it was sent: where it was sanitised, it is signed of which bytes that was made. */
+  readonly sentDigest: string;
   readonly issuedAt: Date;
   readonly ttlMs: number;
 }
 
 export function signAdmission(signer: Signer, judgement: Door1Judgement, admission: Admission): Envelope {
-  const { requestId, tenant, modelDigest, requestDigest, issuedAt, ttlMs } = admission;
+  const { requestId, tenant, modelDigest, requestDigest, sentDigest, issuedAt, ttlMs } = admission;
   const statement = createStatement(
     { name: "request", digest: requestDigest },
     {
@@ -22,6 +24,7 @@ export function signAdmission(signer: Signer, judgement: Door1Judgement, admissi
       stage: "door1",
       modality: "text",
       decision: judgement.decision,
+      ...(judgement.decision === "sanitise" && { sentDigest }),
       findings: [...judgement.findings],
       policyDigest: judgement.policyDigest,
       index: 0,

@@ -33,6 +33,7 @@ export async function judgeRequest(context: Context, request: JudgeRequestReques
   const envelope = signAdmission(signer, judged, {
     ...{ requestId, tenant: identity.tenant, modelDigest },
     requestDigest: saltedDigest(salt, admitted),
+    sentDigest: saltedDigest(salt, bytes),
     issuedAt: clock.now(),
     // A held request must still be admissible when its time for a decision is over.
     ttlMs: Math.max(config.verdictTtlMs, judged.holdMs + config.verdictTtlMs),
