@@ -7,8 +7,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { holdAgainstLedger } from "../fault/support/leaks.ts";
 import {
   bootPlatform,
-  brake,
   type Call,
+  type ChatServer,
   chatByGrpc,
   contentOf,
   freeze,
@@ -18,25 +18,34 @@ import {
   lookAt,
   readRequest,
   type Scene,
+  serveSlowModel,
   signAs,
   signingKeyOf,
+  slowModel,
+  slowStory,
+  startSlowServer,
   statementFor,
   type TestPlatform,
 } from "../kit/index.ts";
 
 const deadlineMs = 60_000;
-const story = { content: "Tell me a long story about the sea.", maxTokens: 300 };
+/** Long enough to be interrupted, and to be heard to its end. */
+const story = "The tide comes in and goes out again. ".repeat(16);
 const forgedText = "This was never reviewed.";
 const forged = contentOf(forgedText);
 
+let chamber: ChatServer;
 let sallyport: TestPlatform;
 let clients: ReturnType<typeof grpcClients>;
 let intruder: Intruder;
 /** A request that was released, whose tickets the intruder kept. */
 let kept: Scene;
 beforeAll(async () => {
-  sallyport = await bootPlatform("forgery");
+  chamber = await startSlowServer();
+  sallyport = await bootPlatform("forgery", { remoteEndpoints: { [slowModel]: chamber.url } });
   clients = grpcClients(sallyport.platform);
+  await serveSlowModel(sallyport, clients);
+  chamber.say(story, 25);
   intruder = await Intruder.as("post-moderator", sallyport.platform);
   const call = await ask().done;
   expect(call).toMatchObject({ state: "released" });
@@ -46,23 +55,18 @@ afterAll(async () => {
   await intruder?.[Symbol.asyncDispose]();
   clients?.[Symbol.dispose]();
   await sallyport?.[Symbol.asyncDispose]();
+  await chamber?.[Symbol.asyncDispose]();
 }, 60_000);
 
-const ask = () => chatByGrpc(sallyport, clients, story, { deadlineMs });
+const ask = () => chatByGrpc(sallyport, clients, slowStory, { deadlineMs });
 const door2Key = () => signingKeyOf(sallyport.platform, "post-moderator");
 const ownKey = generateKeyPairSync("ed25519").privateKey;
 
 /** A story of which two windows or more are out: door 2 stands still, and the model has more to say. */
 async function midStory() {
-  const { platform } = sallyport;
-  const letGo = brake(platform.service("inference-worker").pid!);
-  try {
-    const call = ask();
-    await waitFor("two windows", () => call.windows.length >= 2, { everyMs: 2 });
-    return { call, thaw: freeze(platform.service("post-moderator").pid!) };
-  } finally {
-    letGo();
-  }
+  const call = ask();
+  await waitFor("two windows", () => call.windows.length >= 2, { everyMs: 2 });
+  return { call, thaw: freeze(sallyport.platform.service("post-moderator").pid!) };
 }
 
 /** Attacks it once everything that door 2 had allowed has been released. */
