@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createServer } from "node:net";
+import { standStill } from "./stand-still.ts";
 import { waitFor } from "./wait-for.ts";
 
 export interface ServerCommand {
@@ -66,13 +67,14 @@ export class ServerProcess implements AsyncDisposable {
     }
   }
 
-  /** Sends the signal and waits for the end (SIGSTOP and SIGCONT: returns at once). */
+  /** Sends the signal and waits for the end, with SIGSTOP until it stands still. SIGCONT returns at once. */
   async signal(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child;
     if (!child || !this.running) return;
+    if (signal === "SIGSTOP") return await standStill(child.pid!);
     const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     child.kill(signal);
-    if (signal !== "SIGSTOP" && signal !== "SIGCONT") await ended;
+    if (signal !== "SIGCONT") await ended;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
