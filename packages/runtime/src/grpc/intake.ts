@@ -59,6 +59,7 @@ export function intake({ arrivalMs, slowReaderMs }: IntakeLimits = defaults): Se
     const call = bare as BareCall;
     const { stream } = call;
     answerOnce(call);
+    identifyOnce(call);
     // Unpacking costs a thousand times what packing does, and each of a stream's messages is unpacked at once.
     call.incomingEncoding = unsupported;
     endWithAnswer(stream);
@@ -73,6 +74,22 @@ export function intake({ arrivalMs, slowReaderMs }: IntakeLimits = defaults): Se
 }
 
 const unsupported = "any";
+
+type Identity = ReturnType<ServerCall["getAuthContext"]>;
+const identities = new WeakMap<object, Identity>();
+
+/** Who calls is who made the connection: its certificate is parsed once, not with every call. */
+function identifyOnce(call: BareCall): void {
+  const { session } = call.stream;
+  const identify = call.getAuthContext.bind(call);
+  call.getAuthContext = () => {
+    const known = session && identities.get(session);
+    if (known) return known;
+    const identity = identify();
+    if (session) identities.set(session, identity);
+    return identity;
+  };
+}
 
 /**
  * In our form; and nothing after the status. At a call's deadline grpc-js ends the stream, then goes on to write what waits
