@@ -5,9 +5,9 @@ import { ReviewDecision } from "@sallyport/proto/sallyport/governance/v1/review"
 import { type ServiceName, services } from "@sallyport/proto/subjects";
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type CollectedSpan, type Collector, startCollector } from "../kit/collector.ts";
+import { type CollectedSpan, type Collector, settledTrace, startCollector } from "../kit/collector.ts";
 import { bootPlatform, decide, grpcClients, model, type TestPlatform } from "../kit/index.ts";
-import { scrapeAll } from "../kit/scrape.ts";
+import { scrapeAll, waitForChamber } from "../kit/scrape.ts";
 
 const outside = services.filter((service) => service !== "inference-worker");
 /** In prompts alone: nobody else has a reason to write it. */
@@ -25,6 +25,7 @@ beforeAll(async () => {
   sallyport = await bootPlatform("telemetry", {
     extraEnv: { ...extraEnv, "inference-worker": { LOG_LEVEL: "debug" } },
   });
+  await waitForChamber(sallyport.platform);
 }, 180_000);
 afterAll(async () => {
   await sallyport?.[Symbol.asyncDispose]();
@@ -37,22 +38,8 @@ const ask = (content: string, digit: string, body: object = {}) =>
     body: { model, messages: [{ role: "user", content }], max_tokens: 60, temperature: 0, ...body },
   });
 
-/** The spans of a trace, once nothing has been added to them for a while and `enough` holds. */
-async function trace(digit: string, enough: (spans: CollectedSpan[]) => boolean): Promise<CollectedSpan[]> {
-  const mine = () => collector.spans.filter((span) => span.traceId === traceId(digit));
-  await waitFor(`the whole trace ${digit}`, () => enough(mine()), { timeoutMs: 20_000 });
-  let before = -1;
-  await waitFor(
-    "no more spans",
-    () => {
-      const settled = before === mine().length;
-      before = mine().length;
-      return settled;
-    },
-    { timeoutMs: 30_000, everyMs: 2_500 },
-  );
-  return mine();
-}
+const trace = (digit: string, enough: (spans: CollectedSpan[]) => boolean) =>
+  settledTrace(collector, traceId(digit), enough);
 
 const one = (spans: readonly CollectedSpan[], service: string, name: string) => {
   const found = spans.find((span) => span.service === service && span.name === name);

@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { gunzipSync } from "node:zlib";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { waitFor } from "@sallyport/runtime/testing";
 
 export interface CollectedSpan {
   readonly service: string;
@@ -57,6 +58,27 @@ export async function startCollector(): Promise<Collector> {
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** The spans of a trace, once nothing has been added to them for a while and `enough` holds. */
+export async function settledTrace(
+  { spans }: Pick<Collector, "spans">,
+  traceId: string,
+  enough: (spans: CollectedSpan[]) => boolean,
+): Promise<CollectedSpan[]> {
+  const mine = () => spans.filter((span) => span.traceId === traceId);
+  await waitFor(`the whole trace ${traceId}`, () => enough(mine()), { timeoutMs: 20_000 });
+  let before = -1;
+  await waitFor(
+    "no more spans",
+    () => {
+      const settled = before === mine().length;
+      before = mine().length;
+      return settled;
+    },
+    { timeoutMs: 30_000, everyMs: 2_500 },
+  );
+  return mine();
 }
 
 /** opentelemetry/proto/collector/trace/v1: request → resource spans → scope spans → spans. */

@@ -45,6 +45,7 @@ const blocks = {
   limits: 15_000,
   switches: 14_500,
   identity: 14_000,
+  collector: 12_500,
 } as const;
 
 /** Which services to start and with what environment; the rest is as `npm start` has it. */
