@@ -5,11 +5,10 @@ import {
   AppError,
   type Bus,
   type Clock,
-  connectBus,
   createLogger,
+  joinBus,
   type Logger,
   loadEncryptionKey,
-  loadSecret,
   loadSigner,
   loadTls,
   loadTrust,
@@ -53,15 +52,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const signer = loadSigner(config.signingKeyFile, "door2", log);
   const countersigner = loadSigner(config.signingKeyFile, "countersign", log);
   const encryptionKey = loadEncryptionKey(config.encryptionKeyFile, log);
-  const bus = await connectBus({
-    url: config.natsUrl,
-    nkeySeed: loadSecret(config.natsNkeyFile, log),
-    tls,
-    service: "post-moderator",
-    log,
-  });
-  if (signal.aborted) await bus[Symbol.asyncDispose]();
-  signal.throwIfAborted();
+  const bus = await joinBus(config, { service: "post-moderator", tls, log, signal });
   const watch = { bus, trust, clock, log };
   const policy = watchState({ ...watch, bucket: "policy", key: "active", decode: policyFromState });
   const models = watchState({ ...watch, bucket: "models", key: "manifest", decode: readDigests });
