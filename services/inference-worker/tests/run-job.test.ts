@@ -150,6 +150,17 @@ describe("a run that is stopped", () => {
     await expectAcknowledged();
   });
 
+  test("by the gateway while its job is still on its way is never begun", async () => {
+    const made = await request(longAnswer);
+    const { requestId } = made.job;
+    platform.gateway.signal(subjects.control(requestId), ControlMessageSchema, { requestId, code: "CLIENT_GONE" });
+    await submit(platform, made.job);
+    const messages = await finished(platform, requestId);
+    expect(messages).toHaveLength(1);
+    expect(failureOf(messages)).toMatchObject({ code: "CANCELLED", retryable: false });
+    await expectAcknowledged();
+  });
+
   test("by its deadline ends with DEADLINE_EXCEEDED, before or during the answer", async () => {
     const late = await request({ deadlineMs: -1 });
     await submit(platform, late.job);

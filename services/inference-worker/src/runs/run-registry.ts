@@ -17,9 +17,14 @@ interface Entry extends Run {
   stop: AbortController;
 }
 
+const cancelled = ["CANCELLED", "the request was cancelled"] as const;
+/** Requests that ended before their jobs came here; the oldest are forgotten first. */
+const maxCancelled = 10_000;
+
 /** What runs now in this worker, so that it can be stopped, and is never run twice. */
 export class RunRegistry {
   readonly #runs = new Map<string, Entry>();
+  readonly #cancelled = new Set<string>();
 
   get size(): number {
     return this.#runs.size;
@@ -42,6 +47,7 @@ export class RunRegistry {
     this.#runs.set(key, run);
     const late = () => stop.abort(new RunFailure("DEADLINE_EXCEEDED", "the request's time is over"));
     const timer = setTimeout(late, Math.max(0, deadlineMs));
+    if (this.#cancelled.has(facts.requestId)) stop.abort(new RunFailure(...cancelled));
     try {
       await body(run);
     } finally {
@@ -56,6 +62,21 @@ export class RunRegistry {
     const chosen = [...this.#runs.values()].filter((run) => !run.signal.aborted && which(run));
     for (const { stop } of chosen) stop.abort(new RunFailure(code, message));
     return chosen.length;
+  }
+
+  /** Stops the request's run, also when it is yet to come: who sends and cancels again and again keeps nobody waiting. */
+  cancel(requestId: string): number {
+    const stopped = this.stop((run) => run.requestId === requestId, ...cancelled);
+    if (stopped === 0) this.#remember(requestId);
+    return stopped;
+  }
+
+  #remember(requestId: string): void {
+    this.#cancelled.add(requestId);
+    for (const oldest of this.#cancelled) {
+      if (this.#cancelled.size <= maxCancelled) break;
+      this.#cancelled.delete(oldest);
+    }
   }
 }
 
