@@ -1,13 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { InFlight, type Slot } from "./in-flight.ts";
 
-const person = (subject: string) => ({ tenant: "acme", issuer: "https://issuer.example", subject });
+const person = (subject: string, tenant = "acme") => ({ tenant, issuer: "https://issuer.example", subject });
 
 /** As many places as `subject` gets of `count`. */
-function enter(inFlight: InFlight, subject: string, count: number): Slot[] {
+function enter(inFlight: InFlight, subject: string, count: number, tenant?: string): Slot[] {
   return Array.from({ length: count }, () => {
     try {
-      return inFlight.enter(person(subject));
+      return inFlight.enter(person(subject, tenant));
     } catch (error) {
       expect(error).toMatchObject({ code: "RESOURCE_EXHAUSTED", reason: "OVERLOADED", retryAfterMs: 1_000 });
       return undefined;
@@ -35,10 +35,20 @@ describe("calls in flight", () => {
   test("in a crowd whoever is above the fair share waits until it is below, while others get in", () => {
     const inFlight = new InFlight(100);
     const many = enter(inFlight, "ann", 75);
-    expect(enter(inFlight, "bob", 30)).toHaveLength(25);
+    expect(enter(inFlight, "bob", 30)).toHaveLength(19);
     for (const slot of many.slice(0, 20)) slot[Symbol.dispose]();
     expect(enter(inFlight, "ann", 1)).toHaveLength(0);
     expect(enter(inFlight, "bob", 30)).toHaveLength(20);
+  });
+
+  test("a tenant of ever so many identities leaves places to others, who then get as many as it has", () => {
+    const inFlight = new InFlight(128);
+    const flood = Array.from({ length: 200 }, (_, at) => enter(inFlight, `one-${at}`, 1)).flat();
+    expect(flood).toHaveLength(120);
+    expect(enter(inFlight, "zoe", 10, "other")).toHaveLength(8);
+    for (const slot of flood.slice(0, 40)) slot[Symbol.dispose]();
+    expect(enter(inFlight, "one-more", 50)).toHaveLength(0);
+    expect(enter(inFlight, "zoe", 50, "other")).toHaveLength(40);
   });
 
   test("below half nobody is refused, however unequal the shares", () => {

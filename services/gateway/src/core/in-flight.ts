@@ -8,15 +8,20 @@ export interface Slot extends Disposable {
   readonly about: About[];
 }
 
-/** From half full on nobody gets more than a fair share, and nobody alone ever gets the last quarter: others still get in. */
+/** From half full on nobody gets more than a fair share: a tenant of the places, an identity of its tenant's. */
 const crowded = 1 / 2;
+/** Never one identity alone the last quarter, nor all who are being served the last sixteenth: others still get in. */
 const mostForOne = 3 / 4;
+const mostForAll = 15 / 16;
 
-/** At most so many calls at once, and a fair share for each identity; the next is told to come back rather than left waiting. */
+/** Calls being served of one tenant, by identity. */
+type Tenant = Map<string, number>;
+
+/** At most so many calls at once, in fair shares; the next is told to come back rather than left waiting. */
 export class InFlight {
   readonly #max: number;
-  readonly #calls = new Map<AbortController, { readonly identity: string; readonly about: readonly About[] }>();
-  readonly #perIdentity = new Map<string, number>();
+  readonly #calls = new Map<AbortController, { readonly caller: About; readonly about: readonly About[] }>();
+  readonly #tenants = new Map<string, Tenant>();
   #stopping = false;
   #onEmpty: (() => void) | undefined;
 
@@ -38,17 +43,14 @@ export class InFlight {
   }
 
   enter(caller: About): Slot {
-    const { tenant, issuer, subject } = caller;
     if (this.#stopping) throw stopping();
-    const identity = JSON.stringify([tenant, issuer, subject]);
-    const own = this.#perIdentity.get(identity) ?? 0;
     if (this.#calls.size >= this.#max) throw busy("the platform is busy; try again shortly");
-    if (this.#calls.size >= this.#max * crowded && own >= this.#fairShare(own))
+    if (this.#calls.size >= this.#max * crowded && this.#hasItsShare(caller))
       throw busy("the platform is busy, and you have your share of it; try again shortly");
     const call = new AbortController();
     const about = [caller];
-    this.#calls.set(call, { identity, about });
-    this.#perIdentity.set(identity, own + 1);
+    this.#calls.set(call, { caller, about });
+    this.#add(caller, 1);
     return { signal: call.signal, about, [Symbol.dispose]: () => this.#leave(call) };
   }
 
@@ -72,18 +74,33 @@ export class InFlight {
     return ended;
   }
 
-  #fairShare(own: number): number {
-    const active = this.#perIdentity.size + (own === 0 ? 1 : 0);
-    return Math.max(1, Math.floor(Math.min(this.#max * mostForOne, this.#max / active)));
+  /** The caller himself, or all of his tenant. */
+  #hasItsShare(caller: About): boolean {
+    const tenant: Tenant = this.#tenants.get(tenantOf(caller)) ?? new Map();
+    const ofTenant = [...tenant.values()].reduce((sum, each) => sum + each, 0);
+    const own = tenant.get(identityOf(caller)) ?? 0;
+    const tenants = this.#tenants.size + (tenant.size === 0 ? 1 : 0);
+    const identities = tenant.size + (own === 0 ? 1 : 0);
+    const forTenant = Math.ceil((this.#max * mostForAll) / tenants);
+    const forOne = Math.max(1, Math.floor(Math.min(this.#max * mostForOne, forTenant / identities)));
+    return ofTenant >= forTenant || own >= forOne;
+  }
+
+  #add(caller: About, change: 1 | -1): void {
+    const [key, identity] = [tenantOf(caller), identityOf(caller)];
+    const tenant: Tenant = this.#tenants.get(key) ?? new Map();
+    const count = (tenant.get(identity) ?? 0) + change;
+    if (count === 0) tenant.delete(identity);
+    else tenant.set(identity, count);
+    if (tenant.size === 0) this.#tenants.delete(key);
+    else this.#tenants.set(key, tenant);
   }
 
   #leave(call: AbortController): void {
-    const identity = this.#calls.get(call)?.identity;
-    if (identity === undefined) return;
+    const caller = this.#calls.get(call)?.caller;
+    if (!caller) return;
     this.#calls.delete(call);
-    const left = this.#perIdentity.get(identity)! - 1;
-    if (left === 0) this.#perIdentity.delete(identity);
-    else this.#perIdentity.set(identity, left);
+    this.#add(caller, -1);
     if (this.#calls.size === 0) this.#onEmpty?.();
   }
 
@@ -99,6 +116,14 @@ export class InFlight {
 }
 
 const farewellMs = 500;
+
+function tenantOf({ tenant = "" }: About): string {
+  return tenant;
+}
+
+function identityOf({ issuer, subject }: About): string {
+  return JSON.stringify([issuer, subject]);
+}
 
 function busy(message: string): AppError {
   return new AppError("RESOURCE_EXHAUSTED", message, { reason: "OVERLOADED", retryAfterMs: 1_000 });
