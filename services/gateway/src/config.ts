@@ -49,6 +49,8 @@ export function readConfig(source: Readonly<Record<string, string | undefined>>)
       /** The worker's variable of that name: what is reserved for an answer whose length nobody limited. */
       defaultMaxTokens: env.int("DEFAULT_MAX_TOKENS", { default: 512, min: 1, max: 1_000_000 }),
       maxAttempts: env.int("MAX_ATTEMPTS", { default: 3, min: 1, max: 10 }),
+      /** Jobs of a model on the bus that nobody has begun, up to eight times as many while it is quick; the rest waits its turn. */
+      jobsAhead: env.int("JOBS_AHEAD", { default: 4, min: 1, max: 100_000 }),
       /** Streams open at once; more are refused at once. */
       maxInFlight: env.int("MAX_IN_FLIGHT", { default: 128, min: 1, max: 100_000 }),
     },

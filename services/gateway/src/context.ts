@@ -38,6 +38,7 @@ import {
   watchSwitches,
 } from "@sallyport/runtime";
 import type { Config, Limits } from "./config.ts";
+import { Dispatcher } from "./core/dispatcher.ts";
 import { InFlight } from "./core/in-flight.ts";
 import { LiveRequests } from "./core/live.ts";
 import { Moves } from "./core/moves.ts";
@@ -75,6 +76,7 @@ export interface Context {
   readonly moves: Moves;
   readonly inFlight: InFlight;
   readonly quotas: Quotas;
+  readonly dispatcher: Dispatcher;
   /** False also while the manifest is stale. */
   readonly approvedModel: (digest: string) => boolean;
 }
@@ -111,6 +113,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   const runs = new Runs({ db, trust, encryptionKey, clock, approvedModel });
   const live = new LiveRequests();
   const quotas = stack.use(new Quotas({ db: await openQuotaPool(config, log), log }));
+  const dispatcher = new Dispatcher({ bus, db, runs, clock, log, limits, gatewayId: config.gatewayId });
   stack.move();
   return {
     ...{
@@ -131,6 +134,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
       live,
       runs,
       quotas,
+      dispatcher,
       approvedModel,
     },
     confirmer: createConfirmer(bus),
@@ -148,7 +152,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
     receipts: createClient(ReceiptService, { tls, address: config.auditAddress, serverName: "audit" }),
     codes,
     moves: new Moves({
-      ...{ outbox, bus, live, runs, quotas, clock, limits, log, codes },
+      ...{ outbox, bus, live, runs, quotas, dispatcher, clock, limits, log, codes },
       endingAtWork: (row) => endingAtWork(board, row),
     }),
     inFlight: new InFlight(limits.maxInFlight),

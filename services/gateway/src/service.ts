@@ -44,6 +44,7 @@ export async function startService(context: Context, signal: AbortSignal): Promi
   stack.use(observeLedger(context));
   consume(context, stack);
   stack.use(startReconciler(context));
+  stack.use(context.dispatcher.start());
   stack.use(startSwitchEnforcer(context));
   stack.use(await serveGrpc(context));
   stack.use(await serveHttp(context, config.httpAddress));

@@ -21,7 +21,7 @@ import { buildEvent, promptBody } from "../events.ts";
 import { countEnded } from "../metrics.ts";
 import { askDoor1, type Door1Verdict } from "./door1.ts";
 import { draftRow } from "./draft.ts";
-import { envelopeBytes, heldMessage, jobMessage, readJob } from "./messages.ts";
+import { envelopeBytes, heldMessage, readJob } from "./messages.ts";
 import { authorise, findModel } from "./permissions.ts";
 import { reserve } from "./reserve.ts";
 import { aboutOf, refuseOff } from "./switched-off.ts";
@@ -96,7 +96,10 @@ async function store(context: Context, call: ChatCall, judged: Judged) {
     const pipelined = row.state !== "held";
     const stored = await context.outbox.commit((tx, places) => accept(tx, places, row, verdict), { pipelined });
     countEnded(stored);
-    if (stored.state === "queued") context.runs.remember(stored, secret);
+    if (stored.state === "queued") {
+      context.runs.remember(stored, secret);
+      context.dispatcher.enter(stored);
+    }
     return { row: stored, repeated: false };
   } catch (error) {
     const first = isDuplicate(error) ? await findEarlier(context, call, bytes) : undefined;
@@ -162,7 +165,6 @@ async function accept(
   const row = { ...draft, leafHash: state === "blocked" ? built.leafHash : "" };
   if (!(await insertRequest(tx, row))) throw tookTooLong();
   const messages: Committed<RequestRow>["messages"] = [{ audit: { event, message: built.message } }];
-  if (state === "queued") messages.push(jobMessage(row));
   if (state === "held") {
     await insertHold(tx, row.id, { stage: "door1", attempt: 0, hold: envelopeBytes(envelope), content: null });
     messages.push(heldMessage(row, { stage: "door1", envelope, secondReviewer, now: row.createdAt }));

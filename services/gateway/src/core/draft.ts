@@ -94,7 +94,7 @@ function deadlineOf({ limits }: Context, { now, deadlineAt, idempotencyKey }: Dr
 
 function stateAfter({ decision, findings, holdMs }: Door1Verdict, now: Date, codes: PolicyCodes) {
   const code = findings[0]?.code ?? "";
-  const nothing = { attempt: 0, holdStage: null, holdExpiresAt: null, dispatchedAt: null, endedAt: null };
+  const nothing = { attempt: 0, holdStage: null, holdExpiresAt: null, queuedAt: null, endedAt: null };
   if (decision === "deny") {
     const message = outcomeMessage(code, codes, "BLOCKED");
     return { ...nothing, state: "blocked" as const, code: code || "BLOCKED", message, endedAt: now };
@@ -104,5 +104,5 @@ function stateAfter({ decision, findings, holdMs }: Door1Verdict, now: Date, cod
     const holdExpiresAt = new Date(now.getTime() + holdMs);
     return { ...nothing, ...told, state: "held" as const, holdStage: "door1" as const, holdExpiresAt };
   }
-  return { ...nothing, state: "queued" as const, code: "", message: "", attempt: 1, dispatchedAt: now };
+  return { ...nothing, state: "queued" as const, code: "", message: "", attempt: 1, queuedAt: now };
 }

@@ -1,4 +1,4 @@
-/** The gateway's outgoing bus messages, made from ledger rows. */
+/** What the gateway tells the bus, made from ledger rows. */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Envelope } from "@sallyport/attestation";
 import { EnvelopeSchema } from "@sallyport/proto/sallyport/attestation/v1/attestation";
@@ -7,20 +7,12 @@ import { subjects } from "@sallyport/proto/subjects";
 import type { OutboxMessage } from "@sallyport/runtime";
 import type { RequestRow } from "../db/ledger.ts";
 
-/** The current attempt of a queued row. Its id makes a repeated send harmless while the bus remembers it. */
-export function jobMessage(row: RequestRow): OutboxMessage {
+/** The current attempt of a queued row. */
+export function jobOf(row: RequestRow): Job {
   const job = readJob(row);
   job.attempt = row.attempt;
   job.deadlineMs = BigInt(row.deadlineAt.getTime());
-  return {
-    stream: "JOBS",
-    subject: subjects.job(row.model, row.id),
-    msgId: `${row.id}.${row.attempt}`,
-    schema: JobSchema,
-    message: job,
-    confirm: false,
-    traceparent: row.traceparent,
-  };
+  return job;
 }
 
 export interface HeldFacts {

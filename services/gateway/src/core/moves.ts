@@ -11,9 +11,9 @@ import { lockRequest, type RequestRow, requeue } from "../db/ledger.ts";
 import { failureCode, outcomeMessage, type PolicyCodes } from "../domain/outcomes.ts";
 import { afterLostAttempt, isAtWork } from "../domain/request-state.ts";
 import { countEnded, countLostAttempt } from "../metrics.ts";
+import type { Dispatcher } from "./dispatcher.ts";
 import { type Ending, endRequest } from "./endings.ts";
 import type { LiveRequests } from "./live.ts";
-import { jobMessage } from "./messages.ts";
 import type { Quotas } from "./quotas.ts";
 import type { Runs } from "./runs.ts";
 
@@ -23,6 +23,7 @@ export interface MovesOptions {
   readonly live: LiveRequests;
   readonly runs: Runs;
   readonly quotas: Quotas;
+  readonly dispatcher: Dispatcher;
   readonly clock: Clock;
   readonly limits: Limits;
   readonly log: Logger;
@@ -83,8 +84,8 @@ export class Moves {
       const next = afterLostAttempt(row, lost.retryable, limits.maxAttempts);
       if (next === "ignore") return nothing;
       if (next === "fail") return this.#endIn(tx, places, row, failureOf(row, lost));
-      const { value, messages } = await this.requeueIn(tx, row, row.job, row.deadlineAt);
-      return { value: value && { before: row, after: value }, messages };
+      const queued = await this.requeueIn(tx, row, row.job, row.deadlineAt);
+      return { value: queued && { before: row, after: queued }, messages: [] };
     });
     if (!moved) return;
     this.#tell(moved);
@@ -94,16 +95,9 @@ export class Moves {
     log.warn({ requestId, attempt, reason: failureCode(lost.code) }, "attempt lost, trying again");
   }
 
-  /** In a caller's transaction: back to the queue as the next attempt, with its JOBS message. */
-  async requeueIn(
-    tx: Tx,
-    row: RequestRow,
-    job: Uint8Array,
-    deadlineAt: Date,
-  ): Promise<Committed<RequestRow | undefined>> {
-    const next = { attempt: row.attempt + 1, deadlineAt, now: this.#options.clock.now() };
-    const queued = await requeue(tx, row, job, next);
-    return { value: queued, messages: queued ? [jobMessage(queued)] : [] };
+  /** In a caller's transaction: back to the queue as the next attempt. It is sent once it is announced. */
+  requeueIn(tx: Tx, row: RequestRow, job: Uint8Array, deadlineAt: Date): Promise<RequestRow | undefined> {
+    return requeue(tx, row, job, { attempt: row.attempt + 1, deadlineAt, now: this.#options.clock.now() });
   }
 
   /** In a caller's transaction, as `end`. */
@@ -113,11 +107,14 @@ export class Moves {
   }
 
   announce(row: RequestRow): void {
+    const { quotas, runs, dispatcher, live } = this.#options;
     countEnded(row);
     // First: a caller's next request comes after it.
-    if (row.endedAt) this.#options.quotas.settle(row.id);
-    if (row.endedAt || row.state === "queued") this.#options.runs.drop(row.id);
-    this.#options.live.publish(row.id, { row });
+    if (row.endedAt) quotas.settle(row.id);
+    if (row.endedAt || row.state === "queued") runs.drop(row.id);
+    if (row.endedAt) dispatcher.left(row);
+    if (row.state === "queued") dispatcher.enter(row);
+    live.publish(row.id, { row });
   }
 
   async #endIn(tx: Tx, places: AuditPlaces, row: RequestRow, told: Told): Promise<Committed<Moved | undefined>> {

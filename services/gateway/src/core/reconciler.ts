@@ -1,10 +1,9 @@
-/** Re-drives or ends every request that is past a deadline, silent, or never started (DESIGN promise P2). */
+/** Ends or repeats every request that is past a deadline or silent (DESIGN promise P2). */
 import { periodically, withSpan } from "@sallyport/runtime";
 import type { Context } from "../context.ts";
-import { findOverdue, markDispatched, type RequestRow } from "../db/ledger.ts";
+import { findOverdue, type RequestRow } from "../db/ledger.ts";
 import { clearCounters, findLeftovers } from "../db/quotas.ts";
 import { dueNow, type Patience } from "../domain/request-state.ts";
-import { jobMessage } from "./messages.ts";
 import type { Told } from "./moves.ts";
 
 const batch = 200;
@@ -42,7 +41,6 @@ export async function reconcile(context: Context, startedAt = new Date(0)): Prom
   const overdue = await db.transaction((tx) =>
     findOverdue(tx, {
       now,
-      dispatchedBefore: new Date(now.getTime() - limits.redispatchMs),
       progressBefore: catchingUp ? new Date(0) : new Date(now.getTime() - limits.stallMs),
       limit: batch,
     }),
@@ -79,8 +77,6 @@ async function settle(context: Context, row: RequestRow, now: Date, patience: Pa
       const lost = { attempt, retryable: true, code: "ATTEMPT_LOST", stage: "gateway" };
       return moves.lost(id, { ...lost, still: (current) => due(current) === "lost" });
     }
-    case "dispatch":
-      return dispatchAgain(context, id, attempt, now);
   }
 }
 
@@ -97,11 +93,3 @@ const late = ({ windowsReleased }: RequestRow): Told => ({
   stage: "gateway",
   detail: { windowsReleased },
 });
-
-/** The same attempt under the same message id: a bus that still has it drops this one, a wiped bus takes it. */
-async function dispatchAgain({ outbox }: Context, id: string, attempt: number, now: Date): Promise<void> {
-  await outbox.commit(async (tx) => {
-    const queued = await markDispatched(tx, id, attempt, now);
-    return { value: undefined, messages: queued ? [jobMessage(queued)] : [] };
-  });
-}

@@ -72,6 +72,12 @@ export class Runs {
     this.#keep(this.#begin(row, secret).run);
   }
 
+  /** The row of this attempt, as it was queued; undefined when that is not remembered. */
+  queuedRow(requestId: string, attempt: number): RequestRow | undefined {
+    const row = this.#cache.get(requestId)?.row;
+    return row?.state === "queued" && row.attempt === attempt ? row : undefined;
+  }
+
   drop(requestId: string): void {
     this.#cache.delete(requestId);
   }

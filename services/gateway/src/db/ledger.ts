@@ -40,7 +40,8 @@ export interface RequestRow {
   leafHash: string;
   createdAt: Date;
   deadlineAt: Date;
-  dispatchedAt: Date | null;
+  /** When it came to the queue last; null for one that never was there. */
+  queuedAt: Date | null;
   progressAt: Date | null;
   endedAt: Date | null;
 }
@@ -80,7 +81,7 @@ const columns: Readonly<Record<keyof RequestRow, string>> = {
   leafHash: "leaf_hash",
   createdAt: "created_at",
   deadlineAt: "deadline_at",
-  dispatchedAt: "dispatched_at",
+  queuedAt: "dispatched_at",
   progressAt: "progress_at",
   endedAt: "ended_at",
 };
@@ -104,6 +105,12 @@ export async function insertRequest(tx: Tx, row: RequestRow): Promise<boolean> {
 
 export async function findRequest(tx: Tx, id: string): Promise<RequestRow | undefined> {
   return one(await tx.query<RequestRow>(`SELECT ${selected} FROM requests WHERE id = $1`, [id]));
+}
+
+/** Undefined when it is not queued any more. */
+export async function findQueued(db: Queryable, id: string): Promise<RequestRow | undefined> {
+  const sql = `SELECT ${selected} FROM requests WHERE id = $1 AND state = 'queued'`;
+  return one(await db.query<RequestRow>(sql, [id]));
 }
 
 /** Locked until the transaction ends: what is decided on this row, nobody else decides at the same time. */
@@ -150,11 +157,6 @@ export async function requeue(tx: Tx, row: RequestRow, job: Uint8Array, retry: R
     RETURNING ${selected}`;
   const values = [row.id, row.attempt, retry.attempt, job, retry.now, retry.deadlineAt, entersFrom.queued];
   return one(await tx.query<RequestRow>(sql, values));
-}
-
-export async function markDispatched(tx: Tx, id: string, attempt: number, now: Date) {
-  const sql = `UPDATE requests SET dispatched_at = $3 WHERE id = $1 AND attempt = $2 AND state = 'queued' RETURNING ${selected}`;
-  return one(await tx.query<RequestRow>(sql, [id, attempt, now]));
 }
 
 export interface Hold {
@@ -217,22 +219,18 @@ export async function end(tx: Tx, id: string, ending: End): Promise<boolean> {
 
 export interface Overdue {
   now: Date;
-  dispatchedBefore: Date;
   progressBefore: Date;
   limit: number;
 }
 
-/** Live requests that need the reconciler: past a deadline, silent, or never started. */
+/** Live requests that need the reconciler: past a deadline, or silent. */
 export async function findOverdue(tx: Tx, overdue: Overdue): Promise<RequestRow[]> {
   const sql = `SELECT ${selected} FROM requests WHERE
     (state IN ('queued', 'running') AND deadline_at < $1)
     OR (state = 'held' AND (hold_expires_at < $1 OR (hold_stage = 'collecting' AND deadline_at < $1)))
-    OR (state = 'queued' AND dispatched_at < $2)
-    OR (state = 'running' AND progress_at < $3)
-    ORDER BY deadline_at LIMIT $4`;
-  return (
-    await tx.query<RequestRow>(sql, [overdue.now, overdue.dispatchedBefore, overdue.progressBefore, overdue.limit])
-  ).rows;
+    OR (state = 'running' AND progress_at < $2)
+    ORDER BY deadline_at LIMIT $3`;
+  return (await tx.query<RequestRow>(sql, [overdue.now, overdue.progressBefore, overdue.limit])).rows;
 }
 
 function one<Row>(result: { rows: Row[] }): Row | undefined {

@@ -15,7 +15,7 @@ import {
 } from "./request-state.ts";
 
 const maxAttempts = 3;
-const patience = { redispatchMs: 10, stallMs: 20 };
+const patience = { stallMs: 20 };
 const lifetimeMs = 120;
 const holdMs = 1_000;
 
@@ -40,7 +40,7 @@ class Ledger {
         attempt: held ? 0 : 1,
         windowsReleased: 0,
       },
-      ...{ deadlineAt: at(lifetimeMs), holdExpiresAt: held ? at(holdMs) : null, dispatchedAt: at(0), progressAt: null },
+      ...{ deadlineAt: at(lifetimeMs), holdExpiresAt: held ? at(holdMs) : null, progressAt: null },
     };
   }
 
@@ -91,8 +91,7 @@ class Ledger {
   #lost(retryable: boolean): void {
     const next = afterLostAttempt(this.row, retryable, maxAttempts);
     if (next === "fail") this.#enter("failed");
-    if (next === "retry")
-      this.#enter("queued", { attempt: this.row.attempt + 1, progressAt: null, dispatchedAt: new Date(this.now) });
+    if (next === "retry") this.#enter("queued", { attempt: this.row.attempt + 1, progressAt: null });
   }
 
   reconcile(): void {
@@ -100,7 +99,6 @@ class Ledger {
     if (due === "expire") this.#enter("blocked");
     if (due === "fail") this.#enter("failed");
     if (due === "lost") this.#lost(true);
-    if (due === "dispatch") this.row = { ...this.row, dispatchedAt: new Date(this.now) };
   }
 }
 

@@ -33,7 +33,6 @@ export interface Facts {
 export interface Times {
   readonly deadlineAt: Date;
   readonly holdExpiresAt: Date | null;
-  readonly dispatchedAt: Date | null;
   readonly progressAt: Date | null;
 }
 
@@ -58,22 +57,15 @@ export function afterLostAttempt(facts: Facts, retryable: boolean, maxAttempts: 
 }
 
 export interface Patience {
-  /** A queued job that nobody started is sent again after this long. */
-  readonly redispatchMs: number;
   /** A run that says nothing for this long is lost. */
   readonly stallMs: number;
 }
 
-/** What time asks of a live request: `expire` a hold, `fail` past its deadline, a `lost` run, or to `dispatch` again. */
-export function dueNow(
-  facts: Facts & Times,
-  now: Date,
-  { redispatchMs, stallMs }: Patience,
-): "expire" | "fail" | "lost" | "dispatch" | undefined {
+/** What time asks of a live request: `expire` a hold, `fail` past its deadline, or a `lost` run. */
+export function dueNow(facts: Facts & Times, now: Date, { stallMs }: Patience): "expire" | "fail" | "lost" | undefined {
   if (isTerminal(facts.state)) return undefined;
   const passed = (since: Date | null, ms = 0) => since !== null && since.getTime() + ms < now.getTime();
   if (!isAtWork(facts)) return passed(facts.holdExpiresAt) ? "expire" : undefined;
   if (passed(facts.deadlineAt) || (facts.state === "held" && passed(facts.holdExpiresAt))) return "fail";
-  if (facts.state === "running" && passed(facts.progressAt, stallMs)) return "lost";
-  return facts.state === "queued" && passed(facts.dispatchedAt, redispatchMs) ? "dispatch" : undefined;
+  return facts.state === "running" && passed(facts.progressAt, stallMs) ? "lost" : undefined;
 }

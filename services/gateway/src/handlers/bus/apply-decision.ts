@@ -109,15 +109,15 @@ async function letIn(context: Context, message: ReviewDecisionMessage, row: Requ
       const off = endingWhileOff(context, current);
       if (off) return moves.endIn(tx, places, current, { ...off, attestations: [door1!, review, countersign] });
       const queued = await moves.requeueIn(tx, current, jobBytesOf(job), deadlineAt);
-      if (!queued.value) return nothing;
+      if (!queued) return nothing;
       const { findings, policyDigest, code } = current;
-      const { message: event } = buildEvent(queued.value, places.next(), {
+      const { message: event } = buildEvent(queued, places.next(), {
         event: "request.accepted",
         terminal: false,
         decision: { stage: "review", decision: "allow", code, findings, policyDigest },
         attestations: [door1!, review, countersign],
       });
-      return { ...queued, messages: [{ audit: { event: "request.accepted", message: event } }, ...queued.messages] };
+      return { value: queued, messages: [{ audit: { event: "request.accepted", message: event } }] };
     }),
   );
 }

@@ -34,7 +34,10 @@ export async function applyHold(context: Context, run: Run, verdict: WindowVerdi
     : await holdStream(context, run, held);
   if (!row) return context.runs.drop(run.requestId);
   run.holding = true;
-  if (verdict.whole) context.quotas.settle(run.requestId);
+  if (verdict.whole) {
+    context.quotas.settle(run.requestId);
+    context.dispatcher.left(row);
+  }
   context.live.publish(run.requestId, { row });
   // It waits for a person now: no verdict says anything about it any more.
   if (verdict.whole) context.runs.drop(run.requestId);

@@ -67,6 +67,7 @@ function start(context: Context, run: Run, claim: Envelope): void {
   if (run.claim) return;
   run.verifier.claim(claim);
   run.claim = claim;
+  context.dispatcher.begun(run.row);
   run.starting = setTimeout(() => {
     storeStart(context, run).catch((err: unknown) => {
       context.log.warn({ err, requestId: run.requestId }, "a run's start is not stored yet");
