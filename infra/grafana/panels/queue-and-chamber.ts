@@ -10,6 +10,12 @@ export const queue: Dashboard = {
     ]),
     panel("Oldest in the queue", "s", "By model.", ["max by (model) (sallyport_queue_oldest_seconds)", "{{model}}"]),
     panel(
+      "Turns",
+      "short",
+      "Of what is queued: who waits for a turn, and what was sent and lies on the bus. Begun: a worker is at it.",
+      ["sum by (model, stage) (sallyport_turns)", "{{model}} {{stage}}"],
+    ),
+    panel(
       "Runs",
       "short",
       "At work, and as many as can be.",

@@ -1,5 +1,6 @@
 /** What the gateway counts: tickets, windows, how requests end; and what its ledger holds, read at each scrape. */
 import { cached, counter, type Db, histogram, observe, observeValue, requestBuckets } from "@sallyport/runtime";
+import type { Dispatcher } from "./core/dispatcher.ts";
 import type { InFlight } from "./core/in-flight.ts";
 import type { RequestRow } from "./db/ledger.ts";
 
@@ -50,8 +51,14 @@ interface LiveRow {
   oldest: number;
 }
 
-/** Every gateway shows the whole ledger: it is one for all of them. */
-export function observeLedger({ db, inFlight }: { db: Db; inFlight: InFlight }): Disposable {
+interface Observed {
+  readonly db: Db;
+  readonly inFlight: InFlight;
+  readonly dispatcher: Dispatcher;
+}
+
+/** Every gateway shows the whole ledger: it is one for all of them. Calls, and turns at models, are its own. */
+export function observeLedger({ db, inFlight, dispatcher }: Observed): Disposable {
   const sql = `SELECT state::text AS state, model, count(*)::float AS count,
       extract(epoch FROM now() - min(created_at))::float AS oldest
     FROM requests WHERE state IN ('queued', 'running', 'held') GROUP BY state, model`;
@@ -72,6 +79,10 @@ export function observeLedger({ db, inFlight }: { db: Db; inFlight: InFlight }):
   stack.use(
     observe("sallyport_queue_oldest_seconds", "Age of the oldest of them, by model.", ["model"], queued("oldest")),
   );
+  const turns = () =>
+    dispatcher.counts().map(({ model, stage, count }) => ({ labels: { model, stage }, value: count }));
+  const turnsHelp = "Of this gateway: waits for its turn at the model, sent and not begun, or begun.";
+  stack.use(observe("sallyport_turns", turnsHelp, ["model", "stage"], turns));
   stack.use(observeValue("sallyport_calls_in_flight", "Chats and moderations being served.", () => inFlight.count));
   stack.use(observeValue("sallyport_calls_limit", "As many as are served at once.", () => inFlight.max));
   return stack;
