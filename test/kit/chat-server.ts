@@ -5,20 +5,25 @@ import type { AddressInfo } from "node:net";
 export interface ChatServer extends AsyncDisposable {
   /** Base URL, as the worker's REMOTE_ENDPOINTS has it. */
   readonly url: string;
+  /** The last message of each request, in order. */
+  readonly heard: readonly string[];
   /** A word every so many milliseconds (default: all at once). */
   say(text: string, everyMs?: number): void;
 }
 
 export async function startChatServer(): Promise<ChatServer> {
+  const heard: string[] = [];
   let reply = "";
   let pauseMs = 0;
   const server = createServer((request, response) => {
-    request.resume();
+    const body: Buffer[] = [];
+    request.on("data", (bytes: Buffer) => body.push(bytes));
     request.on("end", () => {
       if (request.url === "/v1/models") {
         response.writeHead(200, { "content-type": "application/json" });
         return response.end(JSON.stringify({ object: "list", data: [{ id: "any", object: "model" }] }));
       }
+      heard.push(JSON.parse(Buffer.concat(body).toString()).messages.at(-1).content);
       response.writeHead(200, { "content-type": "text/event-stream" });
       const chunk = (delta: object, finish: string | null) =>
         response.write(
@@ -45,6 +50,7 @@ export async function startChatServer(): Promise<ChatServer> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    heard,
     say(text, everyMs = 0) {
       [reply, pauseMs] = [text, everyMs];
     },

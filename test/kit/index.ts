@@ -43,6 +43,7 @@ const blocks = {
   telemetry: 16_000,
   metrics: 15_500,
   limits: 15_000,
+  fairness: 13_500,
   switches: 14_500,
   identity: 14_000,
   collector: 12_500,
