@@ -33,13 +33,13 @@ import {
   watchSwitches,
 } from "@sallyport/runtime";
 import { formatVkey, type NoteSigner, signatureType, verifierKeyOf } from "@sallyport/tlog";
-import type { Writer } from "./append-batch.ts";
-import { type Appender, createAppender } from "./appender.ts";
 import type { Config } from "./config.ts";
+import type { Writer } from "./core/append-batch.ts";
+import { type Appender, createAppender } from "./core/appender.ts";
+import { createHeads, type Heads } from "./core/heads.ts";
+import { openLog } from "./core/open-log.ts";
+import { createVault, type Vault } from "./core/vault.ts";
 import { type MasterKeys, readMasterKeys } from "./domain/master-key.ts";
-import { createHeads, type Heads } from "./heads.ts";
-import { openLog } from "./open-log.ts";
-import { createVault, type Vault } from "./vault.ts";
 
 export interface Context {
   readonly config: Config;

@@ -2,8 +2,8 @@
 import { allowedCallers } from "@sallyport/proto/calls";
 import { AuditService, ReceiptService, VaultService } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { type CallContext, createHttpServer, listenHttp, serve } from "@sallyport/runtime";
-import { type Action, authorise, authoriseWhole, notOfAll } from "./authorise.ts";
 import type { Context } from "./context.ts";
+import { type Action, authorise, authoriseWhole, notOfAll } from "./core/authorise.ts";
 import { openBody } from "./handlers/open-body.ts";
 import { getCheckpoint, getConsistencyProof, getReceipt, getRecord, tailRecords } from "./handlers/records.ts";
 import { serveTiles } from "./handlers/tiles.ts";

@@ -2,11 +2,11 @@ import { type AuditEvent, AuditEventSchema } from "@sallyport/proto/sallyport/au
 import { streams } from "@sallyport/proto/subjects";
 import { type MessageMeta, type Readiness, startHealth } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
-import { startGapWatch } from "./gaps.ts";
+import { startGapWatch } from "./core/gaps.ts";
+import { startVaultRotation } from "./core/vault-rotation.ts";
 import { logEvent } from "./handlers/log-event.ts";
 import { countLag, observeLog } from "./metrics.ts";
 import { serveAuditors, serveFiles, serveNeighbours } from "./servers.ts";
-import { startVaultRotation } from "./vault-rotation.ts";
 
 /** Events in flight: the appender gathers them into batches. */
 const concurrency = 256;

@@ -2,11 +2,11 @@ import { randomUUID } from "node:crypto";
 import type { Db } from "@sallyport/runtime";
 import { leafHash, openCheckpoint, signatureType, verifierKeyOf, verifyProof } from "@sallyport/tlog";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import { appendBatch, createLog, type Item, type Writer } from "../src/append-batch.ts";
+import { appendBatch, createLog, type Item, type Writer } from "../src/core/append-batch.ts";
+import { proveConsistency, proveInclusion } from "../src/core/proofs.ts";
 import { takeGaps } from "../src/db/arrivals.ts";
 import { readHead } from "../src/db/log.ts";
 import { recordAt } from "../src/db/read.ts";
-import { proveConsistency, proveInclusion } from "../src/proofs.ts";
 import { auditDatabase, testSigner } from "./database.ts";
 import { type EventOptions, gatewayEpoch, readGatewayEvent } from "./events.ts";
 

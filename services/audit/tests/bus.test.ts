@@ -27,7 +27,7 @@ import {
   waitFor,
 } from "@sallyport/runtime/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startGapWatch } from "../src/gaps.ts";
+import { startGapWatch } from "../src/core/gaps.ts";
 import { logEvent } from "../src/handlers/log-event.ts";
 import { gatewayEvent } from "./events.ts";
 import { type ServiceParts, serviceParts } from "./service-parts.ts";

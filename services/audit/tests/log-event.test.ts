@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openLog } from "../src/core/open-log.ts";
 import { recordPage } from "../src/db/read.ts";
-import { openLog } from "../src/open-log.ts";
 import { gatewayEvent, subjectOf } from "./events.ts";
 import { type ServiceParts, serviceParts } from "./service-parts.ts";
 

@@ -2,8 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { createLogger, type Db, systemClock } from "@sallyport/runtime";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createLog, type Item } from "../src/append-batch.ts";
-import { type Appender, createAppender } from "../src/appender.ts";
+import { createLog, type Item } from "../src/core/append-batch.ts";
+import { type Appender, createAppender } from "../src/core/appender.ts";
 import { readHead } from "../src/db/log.ts";
 import { auditDatabase, testSigner } from "./database.ts";
 import { readGatewayEvent } from "./events.ts";

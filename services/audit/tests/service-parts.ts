@@ -5,12 +5,12 @@ import type { AuditEvent } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { createLogger, systemClock } from "@sallyport/runtime";
 import type { TestDatabase } from "@sallyport/runtime/testing";
 import { signatureType, verifierKeyOf } from "@sallyport/tlog";
-import { createAppender } from "../src/appender.ts";
+import { createAppender } from "../src/core/appender.ts";
+import { createHeads } from "../src/core/heads.ts";
+import { openLog } from "../src/core/open-log.ts";
+import { createVault } from "../src/core/vault.ts";
 import { readMasterKeys } from "../src/domain/master-key.ts";
 import { logEvent } from "../src/handlers/log-event.ts";
-import { createHeads } from "../src/heads.ts";
-import { openLog } from "../src/open-log.ts";
-import { createVault } from "../src/vault.ts";
 import { auditDatabase, testSigner } from "./database.ts";
 import { subjectOf } from "./events.ts";
 

@@ -3,9 +3,9 @@ import { createRequestSecret } from "@sallyport/attestation";
 import { createLogger } from "@sallyport/runtime";
 import { waitFor } from "@sallyport/runtime/testing";
 import { expect, test } from "vitest";
+import { startVaultRotation } from "../src/core/vault-rotation.ts";
 import { findKey, insertVault } from "../src/db/vault.ts";
 import { readMasterKeys } from "../src/domain/master-key.ts";
-import { startVaultRotation } from "../src/vault-rotation.ts";
 import { auditDatabase } from "./database.ts";
 
 test("every key is wrapped under a new master key while the service runs, and opens without the former one", async () => {

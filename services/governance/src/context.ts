@@ -32,7 +32,7 @@ import {
   watchState,
 } from "@sallyport/runtime";
 import type { Config } from "./config.ts";
-import { type ModelStore, openModelStore } from "./model-store.ts";
+import { type ModelStore, openModelStore } from "./core/model-store.ts";
 
 export interface Context {
   readonly config: Config;

@@ -22,11 +22,11 @@ import {
   watchSwitches,
 } from "@sallyport/runtime";
 import type { Config } from "./config.ts";
+import { createEngine } from "./core/engines.ts";
+import { RunRegistry } from "./core/run-registry.ts";
 import type { ApprovedModel } from "./domain/manifest.ts";
 import { type Manifest, readManifest } from "./domain/manifest.ts";
 import type { Engine } from "./engine/engine.ts";
-import { createEngine } from "./engines.ts";
-import { RunRegistry } from "./runs/run-registry.ts";
 
 export interface Context {
   readonly config: Config;

@@ -9,8 +9,8 @@ import {
   runBuckets,
 } from "@sallyport/runtime";
 import type { Config } from "./config.ts";
-import type { ModelPool } from "./models/model-pool.ts";
-import type { RunRegistry } from "./runs/run-registry.ts";
+import type { ModelPool } from "./core/model-pool.ts";
+import type { RunRegistry } from "./core/run-registry.ts";
 
 const help = (name: string) => chamberMetrics[name]!.help;
 const countOf = <const Label extends string = never>(

@@ -2,13 +2,13 @@ import { ControlMessageSchema, JobSchema } from "@sallyport/proto/sallyport/bus/
 import { coreSubjects, ownConsumers } from "@sallyport/proto/subjects";
 import { type Consumption, type Readiness, sendTelemetry, startHealth, stoppedBySwitch } from "@sallyport/runtime";
 import type { Context } from "./context.ts";
+import { ModelPool } from "./core/model-pool.ts";
+import type { Run } from "./core/run-registry.ts";
 import type { Manifest } from "./domain/manifest.ts";
 import { findApproved } from "./domain/model-table.ts";
 import { type RunJobContext, runJob } from "./handlers/run-job.ts";
 import { stopRun } from "./handlers/stop-run.ts";
 import { observeWorker } from "./metrics.ts";
-import { ModelPool } from "./models/model-pool.ts";
-import type { Run } from "./runs/run-registry.ts";
 
 /** What runs gets this long to finish when the worker stops; then it fails, and another attempt takes over. */
 const finishMs = 4_000;

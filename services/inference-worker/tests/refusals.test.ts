@@ -8,7 +8,7 @@ import { ChatContentSchema, Role } from "@sallyport/proto/sallyport/generation/v
 import { ownConsumers, subjects } from "@sallyport/proto/subjects";
 import { waitFor } from "@sallyport/runtime/testing";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { modelPath } from "../src/models/model-file.ts";
+import { modelPath } from "../src/core/model-file.ts";
 import { type Platform, startPlatform } from "./fixtures/platform.ts";
 import { approve, finished, makeRequest, submit, windowsOf } from "./fixtures/requests.ts";
 import { makeStore, type TinyStore } from "./fixtures/tiny-engine.ts";

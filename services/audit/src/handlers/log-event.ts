@@ -1,10 +1,10 @@
 import type { AuditEvent } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { AppError, asAppError, backoff, type Confirmer, delay, describeSpan, withSpan } from "@sallyport/runtime";
-import type { Item, Outcome } from "../append-batch.ts";
-import type { Appender } from "../appender.ts";
+import type { Item, Outcome } from "../core/append-batch.ts";
+import type { Appender } from "../core/appender.ts";
+import type { Vault } from "../core/vault.ts";
 import { type LogEvent, messageIdOf, readEvent } from "../domain/event.ts";
 import { countRecord } from "../metrics.ts";
-import type { Vault } from "../vault.ts";
 
 export interface LogEventContext {
   readonly appender: Appender;

@@ -1,10 +1,10 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { BodyKind, type OpenBodyRequest } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { AppError, asAppError, type Clock, type Db } from "@sallyport/runtime";
-import type { Appender } from "../appender.ts";
+import type { Appender } from "../core/appender.ts";
+import type { Vault } from "../core/vault.ts";
 import { tenantOf } from "../db/read.ts";
 import { countOpened } from "../metrics.ts";
-import type { Vault } from "../vault.ts";
 
 /** Governance leases for ten minutes; a lease that claims much more is none. */
 const maxLeaseMs = 30 * 60_000;

@@ -7,6 +7,8 @@ import type {
   TailRecordsRequest,
 } from "@sallyport/proto/sallyport/audit/v1/audit";
 import { AppError, type Db } from "@sallyport/runtime";
+import type { Heads } from "../core/heads.ts";
+import { proveConsistency, proveInclusion } from "../core/proofs.ts";
 import {
   indexOfLast,
   newestRecord,
@@ -16,8 +18,6 @@ import {
   type StoredRecord,
   terminalRecord,
 } from "../db/read.ts";
-import type { Heads } from "../heads.ts";
-import { proveConsistency, proveInclusion } from "../proofs.ts";
 
 const pageRecords = 100;
 const maxEventTypes = 50;

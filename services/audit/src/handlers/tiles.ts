@@ -21,8 +21,8 @@ import {
   tilePath,
   tileWidthAt,
 } from "@sallyport/tlog";
+import type { Heads } from "../core/heads.ts";
 import { recordPage, tileBytes } from "../db/read.ts";
-import type { Heads } from "../heads.ts";
 
 const maxPathLength = 100;
 const immutable = "public, max-age=31536000, immutable";

@@ -1,14 +1,14 @@
 import type { ApproveModelRequest } from "@sallyport/proto/sallyport/governance/v1/models";
 import { AppError, type CallerIdentity, type OutboxMessage, type Tx } from "@sallyport/runtime";
-import { authorise, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
+import { authorise, personOf } from "../core/authorise.ts";
+import { putNow } from "../core/signed-state.ts";
+import { signManifest } from "../core/signed-values.ts";
+import { modelView } from "../core/views.ts";
 import { findModel, findServed, moveModel } from "../db/models.ts";
 import { readJustification } from "../domain/justification.ts";
 import { checkApproval, type RegisteredModel } from "../domain/model.ts";
 import { auditEvent } from "../events.ts";
-import { putNow } from "../signed-state.ts";
-import { signManifest } from "../signed-values.ts";
-import { modelView } from "../views.ts";
 
 /** A second person lets a model into the manifest; the version of that name before it leaves it in the same moment. */
 export async function approveModel(context: Context, caller: CallerIdentity, request: ApproveModelRequest) {

@@ -1,13 +1,13 @@
 import type { BindCertificateRequest } from "@sallyport/proto/sallyport/governance/v1/credentials";
 import { AppError, type CallerIdentity } from "@sallyport/runtime";
-import { authorise, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
-import { credentialEvent } from "../credential-events.ts";
+import { authorise, personOf } from "../core/authorise.ts";
+import { credentialEvent } from "../core/credential-events.ts";
+import { putNow } from "../core/signed-state.ts";
+import { signCertificates } from "../core/signed-values.ts";
+import { certificateView } from "../core/views.ts";
 import { insertBinding } from "../db/certificates.ts";
 import { type CertificateRow, readBinding } from "../domain/credential.ts";
-import { putNow } from "../signed-state.ts";
-import { signCertificates } from "../signed-values.ts";
-import { certificateView } from "../views.ts";
 
 /** A certificate of the callers' CA stands for one identity of one tenant from now on. */
 export async function bindCertificate(context: Context, caller: CallerIdentity, request: BindCertificateRequest) {

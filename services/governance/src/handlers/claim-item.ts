@@ -1,12 +1,12 @@
 import type { ClaimItemRequest } from "@sallyport/proto/sallyport/governance/v1/review";
 import { AppError, type CallerIdentity } from "@sallyport/runtime";
-import { authorise, mayAcrossTenants, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
+import { authorise, mayAcrossTenants, personOf } from "../core/authorise.ts";
+import { itemView } from "../core/views.ts";
 import { findItem, leaseItem } from "../db/items.ts";
 import { isMaker } from "../db/makers.ts";
 import { checkClaim, type Item } from "../domain/item.ts";
 import { auditEvent } from "../events.ts";
-import { itemView } from "../views.ts";
 
 const leaseIdBytes = 16;
 

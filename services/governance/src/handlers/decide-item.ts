@@ -5,15 +5,15 @@ import { ReviewDecisionMessageSchema } from "@sallyport/proto/sallyport/bus/v1/b
 import { type DecideItemRequest, ReviewDecision } from "@sallyport/proto/sallyport/governance/v1/review";
 import { subjects } from "@sallyport/proto/subjects";
 import { AppError, type CallerIdentity, countDecision, type OutboxMessage } from "@sallyport/runtime";
-import { personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
+import { personOf } from "../core/authorise.ts";
+import { askNeighbour } from "../core/neighbours.ts";
+import { itemView } from "../core/views.ts";
 import { closeItem, insertDecision, passOn } from "../db/items.ts";
 import { awaitsSecond, checkLease, checkOutcome, type Item, type ReviewOutcome } from "../domain/item.ts";
 import { type Justification, readJustification } from "../domain/justification.ts";
 import { reviewStatement } from "../domain/review-statement.ts";
 import { auditEvent } from "../events.ts";
-import { askNeighbour } from "../neighbours.ts";
-import { itemView } from "../views.ts";
 import { itemOf } from "./claim-item.ts";
 
 const countersignDeadlineMs = 5_000;

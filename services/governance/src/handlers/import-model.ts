@@ -1,11 +1,11 @@
 import type { ImportModelRequest, ModelMetadata } from "@sallyport/proto/sallyport/governance/v1/models";
 import { AppError, type CallerIdentity, type OutboxMessage } from "@sallyport/runtime";
-import { authorise, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
+import { authorise, personOf } from "../core/authorise.ts";
+import { modelView } from "../core/views.ts";
 import { findModel, insertModel } from "../db/models.ts";
 import { type ModelFacts, type ModelState, type RegisteredModel, readMetadata } from "../domain/model.ts";
 import { auditEvent } from "../events.ts";
-import { modelView } from "../views.ts";
 
 /** Without a word on it a model gets what it was made for, and at most this much: context takes memory. */
 const defaultContextTokens = 4_096;

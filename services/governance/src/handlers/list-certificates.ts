@@ -1,9 +1,9 @@
 import type { ListCertificatesRequest } from "@sallyport/proto/sallyport/governance/v1/credentials";
 import type { CallerIdentity } from "@sallyport/runtime";
-import { authorise, mayAcrossTenants } from "../authorise.ts";
 import type { Context } from "../context.ts";
+import { authorise, mayAcrossTenants } from "../core/authorise.ts";
+import { certificateView } from "../core/views.ts";
 import { listBindings } from "../db/certificates.ts";
-import { certificateView } from "../views.ts";
 
 const limit = 1_000;
 

@@ -1,10 +1,10 @@
 import type { ListItemsRequest } from "@sallyport/proto/sallyport/governance/v1/review";
 import { AppError, type CallerIdentity } from "@sallyport/runtime";
-import { authorise, mayAcrossTenants } from "../authorise.ts";
 import type { Context } from "../context.ts";
+import { authorise, mayAcrossTenants } from "../core/authorise.ts";
+import { itemView } from "../core/views.ts";
 import { listPage, type Page } from "../db/items.ts";
 import type { Item } from "../domain/item.ts";
-import { itemView } from "../views.ts";
 
 const defaultSize = 50;
 const maxSize = 200;

@@ -1,10 +1,10 @@
 import type { CallerIdentity } from "@sallyport/runtime";
-import { authorise } from "../authorise.ts";
 import type { Context } from "../context.ts";
+import { authorise } from "../core/authorise.ts";
+import { manifestPlace } from "../core/signed-values.ts";
+import { modelView } from "../core/views.ts";
 import { listAllModels } from "../db/models.ts";
 import { listStates } from "../db/signed-state.ts";
-import { manifestPlace } from "../signed-values.ts";
-import { modelView } from "../views.ts";
 
 export async function listModels(context: Context, caller: CallerIdentity) {
   authorise(context, caller, "model.list");

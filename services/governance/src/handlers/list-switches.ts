@@ -1,11 +1,11 @@
 import type { ListSwitchesRequest } from "@sallyport/proto/sallyport/governance/v1/switches";
 import type { CallerIdentity } from "@sallyport/runtime";
-import { authorise, mayAcrossTenants } from "../authorise.ts";
 import type { Context } from "../context.ts";
+import { authorise, mayAcrossTenants } from "../core/authorise.ts";
+import { switchesPlace } from "../core/signed-values.ts";
+import { switchView } from "../core/views.ts";
 import { findState } from "../db/signed-state.ts";
 import { listSwitches as list } from "../db/switches.ts";
-import { switchesPlace } from "../signed-values.ts";
-import { switchView } from "../views.ts";
 
 const limit = 500;
 

@@ -1,9 +1,9 @@
 import type { ListTokensRequest } from "@sallyport/proto/sallyport/governance/v1/credentials";
 import type { CallerIdentity } from "@sallyport/runtime";
-import { authorise, mayAcrossTenants, mayForAnybody } from "../authorise.ts";
 import type { Context } from "../context.ts";
+import { authorise, mayAcrossTenants, mayForAnybody } from "../core/authorise.ts";
+import { tokenView } from "../core/views.ts";
 import { listTokens as list } from "../db/tokens.ts";
-import { tokenView } from "../views.ts";
 
 const limit = 1_000;
 

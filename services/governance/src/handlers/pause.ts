@@ -1,14 +1,14 @@
 import type { PauseRequest } from "@sallyport/proto/sallyport/governance/v1/switches";
 import { AppError, type CallerIdentity, type SwitchTarget } from "@sallyport/runtime";
-import { authorise, mayAcrossTenants, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
+import { authorise, mayAcrossTenants, personOf } from "../core/authorise.ts";
+import { putNow } from "../core/signed-state.ts";
+import { lockSwitches, ownerOf, recordStep } from "../core/switch-steps.ts";
+import { switchView } from "../core/views.ts";
 import { isRegistered } from "../db/models.ts";
 import { insertSwitch } from "../db/switches.ts";
 import { readJustification } from "../domain/justification.ts";
 import { readPause, resourceOf, type SwitchRow } from "../domain/switch.ts";
-import { putNow } from "../signed-state.ts";
-import { lockSwitches, ownerOf, recordStep } from "../switch-steps.ts";
-import { switchView } from "../views.ts";
 
 /** One person is enough to stop; it holds everywhere once the value is in the bucket, whatever the log does. */
 export async function pause(context: Context, caller: CallerIdentity, request: PauseRequest) {

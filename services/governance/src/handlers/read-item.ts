@@ -2,12 +2,12 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { BodyKind } from "@sallyport/proto/sallyport/audit/v1/audit";
 import type { ReadItemRequest } from "@sallyport/proto/sallyport/governance/v1/review";
 import type { CallerIdentity } from "@sallyport/runtime";
-import { personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
+import { personOf } from "../core/authorise.ts";
+import { askNeighbour } from "../core/neighbours.ts";
+import { itemView } from "../core/views.ts";
 import { checkLease, type Item } from "../domain/item.ts";
 import { auditEvent } from "../events.ts";
-import { askNeighbour } from "../neighbours.ts";
-import { itemView } from "../views.ts";
 import { itemOf } from "./claim-item.ts";
 
 const vaultDeadlineMs = 10_000;

@@ -1,13 +1,13 @@
 import type { ResumeRequest } from "@sallyport/proto/sallyport/governance/v1/switches";
 import { AppError, type CallerIdentity, type Tx } from "@sallyport/runtime";
-import { authorise, mayAcrossTenants, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
+import { authorise, mayAcrossTenants, personOf } from "../core/authorise.ts";
+import { putNow } from "../core/signed-state.ts";
+import { lockSwitches, recordStep, type SwitchStep } from "../core/switch-steps.ts";
+import { switchView } from "../core/views.ts";
 import { askResume, findSwitch, liftSwitch } from "../db/switches.ts";
 import { readJustification } from "../domain/justification.ts";
 import { needsStaff, resourceOf, resumeStep, type SwitchRow } from "../domain/switch.ts";
-import { putNow } from "../signed-state.ts";
-import { lockSwitches, recordStep, type SwitchStep } from "../switch-steps.ts";
-import { switchView } from "../views.ts";
 
 const maxIdLength = 128;
 

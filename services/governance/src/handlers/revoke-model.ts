@@ -1,14 +1,14 @@
 import type { RevokeModelRequest } from "@sallyport/proto/sallyport/governance/v1/models";
 import { AppError, type CallerIdentity } from "@sallyport/runtime";
-import { authorise } from "../authorise.ts";
 import type { Context } from "../context.ts";
+import { authorise } from "../core/authorise.ts";
+import { putNow } from "../core/signed-state.ts";
+import { signManifest } from "../core/signed-values.ts";
+import { modelView } from "../core/views.ts";
 import { moveModel } from "../db/models.ts";
 import { readJustification } from "../domain/justification.ts";
 import { checkRevocation } from "../domain/model.ts";
 import { auditEvent } from "../events.ts";
-import { putNow } from "../signed-state.ts";
-import { signManifest } from "../signed-values.ts";
-import { modelView } from "../views.ts";
 import { registered } from "./approve-model.ts";
 
 /** Out of the manifest at once, and for good: one person is enough to stop a model. */

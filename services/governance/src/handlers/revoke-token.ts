@@ -1,14 +1,14 @@
 import type { RevokeTokenRequest } from "@sallyport/proto/sallyport/governance/v1/credentials";
 import { AppError, apiTokenKey, type CallerIdentity } from "@sallyport/runtime";
-import { authorise, may, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
-import { credentialEvent } from "../credential-events.ts";
+import { authorise, may, personOf } from "../core/authorise.ts";
+import { credentialEvent } from "../core/credential-events.ts";
+import { putNow } from "../core/signed-state.ts";
+import { signTokens } from "../core/signed-values.ts";
+import { tokenView } from "../core/views.ts";
 import { findToken, revokeListed } from "../db/tokens.ts";
 import type { TokenRow } from "../domain/credential.ts";
 import { readJustification } from "../domain/justification.ts";
-import { putNow } from "../signed-state.ts";
-import { signTokens } from "../signed-values.ts";
-import { tokenView } from "../views.ts";
 
 /** Out of its shard at once, and for good. Again is fine. */
 export async function revokeToken(context: Context, caller: CallerIdentity, request: RevokeTokenRequest) {

@@ -1,13 +1,13 @@
 import type { RotateTokenRequest } from "@sallyport/proto/sallyport/governance/v1/credentials";
 import { AppError, apiTokenKey, type CallerIdentity, createApiToken } from "@sallyport/runtime";
-import { authorise, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
-import { credentialEvent } from "../credential-events.ts";
+import { authorise, personOf } from "../core/authorise.ts";
+import { credentialEvent } from "../core/credential-events.ts";
+import { putNow } from "../core/signed-state.ts";
+import { signTokens } from "../core/signed-values.ts";
+import { tokenView } from "../core/views.ts";
 import { countListed, endListed, insertToken } from "../db/tokens.ts";
 import { keptGroups, readRotation, serviceIssuer, type TokenRow } from "../domain/credential.ts";
-import { putNow } from "../signed-state.ts";
-import { signTokens } from "../signed-values.ts";
-import { tokenView } from "../views.ts";
 import { maxTokensOfIdentity, tooMany } from "./create-token.ts";
 import { isOwn, visibleToken } from "./revoke-token.ts";
 

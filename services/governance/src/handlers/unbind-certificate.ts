@@ -1,14 +1,14 @@
 import type { UnbindCertificateRequest } from "@sallyport/proto/sallyport/governance/v1/credentials";
 import { AppError, type CallerIdentity } from "@sallyport/runtime";
-import { authorise, may, personOf } from "../authorise.ts";
 import type { Context } from "../context.ts";
-import { credentialEvent } from "../credential-events.ts";
+import { authorise, may, personOf } from "../core/authorise.ts";
+import { credentialEvent } from "../core/credential-events.ts";
+import { putNow } from "../core/signed-state.ts";
+import { signCertificates } from "../core/signed-values.ts";
+import { certificateView } from "../core/views.ts";
 import { findBinding, unbindListed } from "../db/certificates.ts";
 import type { CertificateRow } from "../domain/credential.ts";
 import { readJustification } from "../domain/justification.ts";
-import { putNow } from "../signed-state.ts";
-import { signCertificates } from "../signed-values.ts";
-import { certificateView } from "../views.ts";
 
 const maxIdLength = 64;
 

@@ -13,6 +13,11 @@ import {
   type WatchedSwitches,
   withSpan,
 } from "@sallyport/runtime";
+import { type AdmissionContext, type Admitted as AdmittedJob, admitJob } from "../core/admission.ts";
+import type { ModelPool } from "../core/model-pool.ts";
+import { RunOutput } from "../core/run-output.ts";
+import type { Run, RunRegistry } from "../core/run-registry.ts";
+import { WindowSender } from "../core/window-sender.ts";
 import { makeClaim } from "../domain/claim.ts";
 import { toTurns } from "../domain/conversation.ts";
 import { checkJob } from "../domain/job-checks.ts";
@@ -22,11 +27,6 @@ import { type SamplingDefaults, toSampling } from "../domain/sampling.ts";
 import { WindowCutter } from "../domain/window-cutter.ts";
 import type { Chunk, Engine, Sampling } from "../engine/engine.ts";
 import { countDone, countFirstToken, countRun, countWindow } from "../metrics.ts";
-import type { ModelPool } from "../models/model-pool.ts";
-import { type AdmissionContext, type Admitted as AdmittedJob, admitJob } from "../runs/admission.ts";
-import { RunOutput } from "../runs/run-output.ts";
-import type { Run, RunRegistry } from "../runs/run-registry.ts";
-import { WindowSender } from "../runs/window-sender.ts";
 
 export interface RunJobContext extends AdmissionContext {
   bus: Pick<Bus, "publish">;

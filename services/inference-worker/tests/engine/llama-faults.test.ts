@@ -2,8 +2,8 @@ import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createLogger } from "@sallyport/runtime";
 import { waitFor } from "@sallyport/runtime/testing";
 import { describe, expect, test } from "vitest";
+import { ModelFile } from "../../src/core/model-file.ts";
 import { LlamaEngine } from "../../src/engine/llama/llama-engine.ts";
-import { ModelFile } from "../../src/models/model-file.ts";
 import { ask, collect, makeStore, startTinyEngine } from "../fixtures/tiny-engine.ts";
 import { makeTinyModel } from "../fixtures/tiny-model.ts";
 

@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { createLogger } from "@sallyport/runtime";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ModelFile } from "../../src/core/model-file.ts";
 import { LlamaEngine } from "../../src/engine/llama/llama-engine.ts";
-import { ModelFile } from "../../src/models/model-file.ts";
 import { ask, collect } from "../fixtures/tiny-engine.ts";
 
 const folder = fileURLToPath(new URL("../../../../models/pilot-text/", import.meta.url));

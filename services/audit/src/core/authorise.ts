@@ -1,7 +1,7 @@
 /** Who calls, and whether policy lets them: from the signed policy and switches in force; stale means refuse. */
 import type { AuthzInput } from "@sallyport/policy";
 import { type AppError, isAboutCaller, notAuthorised, strongestOf, switchCode, switchError } from "@sallyport/runtime";
-import type { Context } from "./context.ts";
+import type { Context } from "../context.ts";
 
 export type Action = "audit.read" | "audit.prove";
 

@@ -1,14 +1,14 @@
 /** What every change of a switch comes with, in its transaction: the next signed value, the history, the event. */
 import { decodeEnvelopeJson, type Json, MAX_STATE_BYTES } from "@sallyport/attestation";
 import { AppError, type CallerIdentity, type OutboxMessage, type SwitchTarget, type Tx } from "@sallyport/runtime";
+import type { Context } from "../context.ts";
+import { lockState, type StoredState } from "../db/signed-state.ts";
+import { insertStep } from "../db/switches.ts";
+import { findToken } from "../db/tokens.ts";
+import type { Justification } from "../domain/justification.ts";
+import { everybodys, nobodys, type SwitchRow } from "../domain/switch.ts";
+import { auditEvent } from "../events.ts";
 import { personOf } from "./authorise.ts";
-import type { Context } from "./context.ts";
-import { lockState, type StoredState } from "./db/signed-state.ts";
-import { insertStep } from "./db/switches.ts";
-import { findToken } from "./db/tokens.ts";
-import type { Justification } from "./domain/justification.ts";
-import { everybodys, nobodys, type SwitchRow } from "./domain/switch.ts";
-import { auditEvent } from "./events.ts";
 import { signSwitches, switchesPlace } from "./signed-values.ts";
 
 export interface SwitchStep {

@@ -1,5 +1,5 @@
 import type { Queryable } from "@sallyport/runtime";
-import { type Head, readHead } from "./db/log.ts";
+import { type Head, readHead } from "../db/log.ts";
 
 /** How long a follower may miss a head that another replica has signed. */
 const lookAgainMs = 1_000;

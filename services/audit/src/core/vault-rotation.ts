@@ -1,7 +1,7 @@
 /** Wraps every request's key anew when the master key is rotated, batch by batch, while the service works. */
 import { type Db, gauge, type Logger, periodically, type Reloaded } from "@sallyport/runtime";
-import { adoptUnnamed, countUnderFormer, lockUnderFormer, updateWraps } from "./db/vault.ts";
-import type { MasterKeys } from "./domain/master-key.ts";
+import { adoptUnnamed, countUnderFormer, lockUnderFormer, updateWraps } from "../db/vault.ts";
+import type { MasterKeys } from "../domain/master-key.ts";
 
 const batch = 500;
 const everyMs = 5_000;

@@ -6,10 +6,10 @@ import { type ModelSchema, ModelState } from "@sallyport/proto/sallyport/governa
 import { type ItemSchema, ItemState, ReviewDecision } from "@sallyport/proto/sallyport/governance/v1/review";
 import { SwitchKind, type SwitchSchema, SwitchState } from "@sallyport/proto/sallyport/governance/v1/switches";
 import { switchTargetMessage } from "@sallyport/runtime";
-import type { CertificateRow, TokenRow } from "./domain/credential.ts";
-import { type Item, isLeased } from "./domain/item.ts";
-import type { RegisteredModel } from "./domain/model.ts";
-import type { SwitchRow } from "./domain/switch.ts";
+import type { CertificateRow, TokenRow } from "../domain/credential.ts";
+import { type Item, isLeased } from "../domain/item.ts";
+import type { RegisteredModel } from "../domain/model.ts";
+import type { SwitchRow } from "../domain/switch.ts";
 
 const modelStates = { imported: ModelState.IMPORTED, approved: ModelState.APPROVED, revoked: ModelState.REVOKED };
 const itemStates = {

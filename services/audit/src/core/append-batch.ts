@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { AppError, type Tx } from "@sallyport/runtime";
 import { emptyFrontier, type Frontier, hashesEqual, type NoteSigner, rootOf, signCheckpoint } from "@sallyport/tlog";
-import { countArrivals } from "./db/arrivals.ts";
+import { countArrivals } from "../db/arrivals.ts";
 import {
   createHead,
   findRejection,
@@ -15,11 +15,11 @@ import {
   lockHead,
   type Rejection,
   saveHead,
-} from "./db/log.ts";
-import { insertVault, type WrappedKey } from "./db/vault.ts";
-import { type LogEvent, messageIdOf, type Place } from "./domain/event.ts";
-import { growTree } from "./domain/growth.ts";
-import { buildOwnEvent, type OwnFacts } from "./events.ts";
+} from "../db/log.ts";
+import { insertVault, type WrappedKey } from "../db/vault.ts";
+import { type LogEvent, messageIdOf, type Place } from "../domain/event.ts";
+import { growTree } from "../domain/growth.ts";
+import { buildOwnEvent, type OwnFacts } from "../events.ts";
 
 /** What asks for a place in the log. */
 export type Item =

@@ -17,8 +17,8 @@ import {
   verifyConsistency,
   verifyInclusion,
 } from "@sallyport/tlog";
-import type { Head } from "./db/log.ts";
-import { type StoredRecord, tileBytes } from "./db/read.ts";
+import type { Head } from "../db/log.ts";
+import { type StoredRecord, tileBytes } from "../db/read.ts";
 
 /** The tlog-proof of a record under the head. Throws INTERNAL when tiles, record and head do not belong together. */
 export async function proveInclusion(db: Queryable, head: Head, record: StoredRecord): Promise<string> {

@@ -1,8 +1,8 @@
 /** Closes items whose time is over. The gateway blocks the request by its own clock; here it leaves the queue. */
 import { periodically } from "@sallyport/runtime";
-import type { Context } from "./context.ts";
-import { expireItems } from "./db/items.ts";
-import { auditEvent } from "./events.ts";
+import type { Context } from "../context.ts";
+import { expireItems } from "../db/items.ts";
+import { auditEvent } from "../events.ts";
 
 const everyMs = 1_000;
 const batch = 100;

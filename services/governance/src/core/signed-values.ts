@@ -2,15 +2,15 @@
 import { createHash } from "node:crypto";
 import { BREAK_GLASS, canonicalBytes, decodeEnvelopeJson, type Json, parseCanonical } from "@sallyport/attestation";
 import { apiTokenShardKey, apiTokenShards, readSwitches, type Tx } from "@sallyport/runtime";
-import type { Context } from "./context.ts";
-import { listBound } from "./db/certificates.ts";
-import { listAllModels } from "./db/models.ts";
-import { lockState, type StoredState } from "./db/signed-state.ts";
-import { endedAmong, listHolding } from "./db/switches.ts";
-import { listShard } from "./db/tokens.ts";
-import { certificatesValue, tokensValue } from "./domain/credential.ts";
-import { manifestOf } from "./domain/model.ts";
-import { switchesValue } from "./domain/switch.ts";
+import type { Context } from "../context.ts";
+import { listBound } from "../db/certificates.ts";
+import { listAllModels } from "../db/models.ts";
+import { lockState, type StoredState } from "../db/signed-state.ts";
+import { endedAmong, listHolding } from "../db/switches.ts";
+import { listShard } from "../db/tokens.ts";
+import { certificatesValue, tokensValue } from "../domain/credential.ts";
+import { manifestOf } from "../domain/model.ts";
+import { switchesValue } from "../domain/switch.ts";
 import { type Place, signNext } from "./signed-state.ts";
 
 export const manifestPlace = { bucket: "models", key: "manifest" } as const;

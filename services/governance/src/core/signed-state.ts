@@ -14,8 +14,8 @@ import {
   verifyState,
 } from "@sallyport/attestation";
 import { AppError, periodically, type StoredValue, type Tx } from "@sallyport/runtime";
-import type { Context } from "./context.ts";
-import { listStates, lockState, type StoredState, saveState } from "./db/signed-state.ts";
+import type { Context } from "../context.ts";
+import { listStates, lockState, type StoredState, saveState } from "../db/signed-state.ts";
 
 const checkEveryMs = 1_000;
 

@@ -8,9 +8,9 @@ import {
   signatureType,
   verifierKeyOf,
 } from "@sallyport/tlog";
+import { type Head, readHead } from "../db/log.ts";
 import { createLog, type Writer } from "./append-batch.ts";
 import type { Appender } from "./appender.ts";
-import { type Head, readHead } from "./db/log.ts";
 import { withTiles } from "./proofs.ts";
 
 export interface OpenLogOptions {

@@ -4,10 +4,10 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type DecryptionKeys, open, type RequestSecret, saltedDigest, unwrapSecret } from "@sallyport/attestation";
 import { WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/generation";
 import { AppError, type Logger, type Queryable } from "@sallyport/runtime";
-import { recordAt } from "./db/read.ts";
-import { findKey, newestBodies, type StoredBody, type WrappedKey } from "./db/vault.ts";
-import type { Body } from "./domain/event.ts";
-import type { MasterKeys } from "./domain/master-key.ts";
+import { recordAt } from "../db/read.ts";
+import { findKey, newestBodies, type StoredBody, type WrappedKey } from "../db/vault.ts";
+import type { Body } from "../domain/event.ts";
+import type { MasterKeys } from "../domain/master-key.ts";
 
 export interface Vault {
   /** Wraps a request's secret anew under the master key; what cannot be opened now is kept as it came. */

@@ -5,8 +5,8 @@
 import { TelemetryMessageSchema } from "@sallyport/proto/sallyport/bus/v1/telemetry";
 import { coreSubjects, type ServiceName, subjects } from "@sallyport/proto/subjects";
 import { ChamberMetrics, ChamberReader, cached, type SpanRecord, traceExport } from "@sallyport/runtime";
-import type { Context } from "./context.ts";
-import { listAllModels } from "./db/models.ts";
+import type { Context } from "../context.ts";
+import { listAllModels } from "../db/models.ts";
 
 const askEveryMs = 5_000;
 /** Messages that wait for the registry's word; more are dropped. */

@@ -6,10 +6,10 @@
 import { createHash } from "node:crypto";
 import { BREAK_GLASS, decodeEnvelopeJson, envelopeDigest, type StateValue, verifyState } from "@sallyport/attestation";
 import { periodically, readSwitches, type Switch } from "@sallyport/runtime";
-import type { Context } from "./context.ts";
-import { findState, lockState, saveState } from "./db/signed-state.ts";
-import { insertSwitch } from "./db/switches.ts";
-import type { SwitchRow } from "./domain/switch.ts";
+import type { Context } from "../context.ts";
+import { findState, lockState, saveState } from "../db/signed-state.ts";
+import { insertSwitch } from "../db/switches.ts";
+import type { SwitchRow } from "../domain/switch.ts";
 import { putNow } from "./signed-state.ts";
 import { lockSwitches, ownerOf, recordStep, type SwitchStep } from "./switch-steps.ts";
 

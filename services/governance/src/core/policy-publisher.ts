@@ -9,9 +9,9 @@ import {
   runBundleTests,
 } from "@sallyport/policy";
 import { AppError } from "@sallyport/runtime";
-import type { Context } from "./context.ts";
-import { listStates } from "./db/signed-state.ts";
-import { auditEvent } from "./events.ts";
+import type { Context } from "../context.ts";
+import { listStates } from "../db/signed-state.ts";
+import { auditEvent } from "../events.ts";
 import { putNow, signNext } from "./signed-state.ts";
 import { policyPlace } from "./signed-values.ts";
 

@@ -1,11 +1,11 @@
 import type { Logger } from "@sallyport/runtime";
-import type { Config } from "./config.ts";
-import type { ApprovedModel } from "./domain/manifest.ts";
-import { type Engine, EngineError } from "./engine/engine.ts";
-import { LlamaEngine } from "./engine/llama/llama-engine.ts";
-import { RemoteEngine } from "./engine/remote/remote-engine.ts";
-import { countEngineDeath } from "./metrics.ts";
-import { ModelFile, modelPath } from "./models/model-file.ts";
+import type { Config } from "../config.ts";
+import type { ApprovedModel } from "../domain/manifest.ts";
+import { type Engine, EngineError } from "../engine/engine.ts";
+import { LlamaEngine } from "../engine/llama/llama-engine.ts";
+import { RemoteEngine } from "../engine/remote/remote-engine.ts";
+import { countEngineDeath } from "../metrics.ts";
+import { ModelFile, modelPath } from "./model-file.ts";
 
 const restart = { baseMs: 250, maxMs: 30_000 };
 

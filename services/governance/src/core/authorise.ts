@@ -1,8 +1,8 @@
 /** Who calls, and whether policy lets them: from the signed policy in force; stale means refuse. */
 import type { AuthzInput } from "@sallyport/policy";
 import { type CallerIdentity, notAuthorised, switchCode, switchError, switchKinds } from "@sallyport/runtime";
-import type { Context } from "./context.ts";
-import { kindsAbout } from "./db/switches.ts";
+import type { Context } from "../context.ts";
+import { kindsAbout } from "../db/switches.ts";
 
 /**
  * Throws BANNED, CREDENTIAL_REVOKED or PAUSED for whom a switch names: a thief's revoked token would otherwise make an API

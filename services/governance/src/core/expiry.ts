@@ -1,9 +1,9 @@
 /** Takes what is past its time out of the signed values. Readers go by the times themselves: this is tidiness and the log. */
 import { periodically } from "@sallyport/runtime";
-import type { Context } from "./context.ts";
-import { anyBindingExpired, unlistExpiredBindings } from "./db/certificates.ts";
-import { anyExpired, expireSwitches } from "./db/switches.ts";
-import { expiredShards, unlistExpired } from "./db/tokens.ts";
+import type { Context } from "../context.ts";
+import { anyBindingExpired, unlistExpiredBindings } from "../db/certificates.ts";
+import { anyExpired, expireSwitches } from "../db/switches.ts";
+import { expiredShards, unlistExpired } from "../db/tokens.ts";
 import { putNow } from "./signed-state.ts";
 import { signCertificates, signTokens } from "./signed-values.ts";
 import { lockSwitches, recordStep, type SwitchStep } from "./switch-steps.ts";

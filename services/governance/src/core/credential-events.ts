@@ -1,9 +1,9 @@
 /** What the log is told of credentials: whose they are and what they carry, never what is secret of them. */
 import type { Json } from "@sallyport/attestation";
 import type { AuditMessage, CallerIdentity } from "@sallyport/runtime";
-import type { CertificateRow, TokenRow } from "./domain/credential.ts";
-import type { Justification } from "./domain/justification.ts";
-import { auditEvent } from "./events.ts";
+import type { CertificateRow, TokenRow } from "../domain/credential.ts";
+import type { Justification } from "../domain/justification.ts";
+import { auditEvent } from "../events.ts";
 
 export function credentialEvent(
   event: "credential.created" | "credential.rotated" | "credential.revoked" | "credential.bound" | "credential.unbound",

@@ -1,7 +1,7 @@
 import { ConfirmMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { services, subjects } from "@sallyport/proto/subjects";
 import { type Bus, type Clock, type Db, type Logger, periodically } from "@sallyport/runtime";
-import { type Gap, takeGaps } from "./db/arrivals.ts";
+import { type Gap, takeGaps } from "../db/arrivals.ts";
 
 const lookEveryMs = 1_000;
 

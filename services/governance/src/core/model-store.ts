@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { type FileHandle, link, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, type Ids } from "@sallyport/runtime";
-import { checkGguf, GgufError, type GgufFacts, maxHeaderBytes } from "./domain/gguf.ts";
+import { checkGguf, GgufError, type GgufFacts, maxHeaderBytes } from "../domain/gguf.ts";
 
 const maxChunkBytes = 1024 * 1024;
 /** Longer than any import may take. */

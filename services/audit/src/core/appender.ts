@@ -1,7 +1,7 @@
 import { AppError, asAppError, type Clock, type Db, delay, type Logger, outOfScope } from "@sallyport/runtime";
+import type { Head } from "../db/log.ts";
+import { countAppend } from "../metrics.ts";
 import { appendBatch, type Item, type Outcome, type Writer } from "./append-batch.ts";
-import type { Head } from "./db/log.ts";
-import { countAppend } from "./metrics.ts";
 
 /** Items that share one transaction and one signed head. */
 const maxBatchItems = 256;
