@@ -161,6 +161,8 @@ describe("gateways that are killed or stopped lose nothing of a quota", () => {
   test("a request whose share was given back while door 1 looked at it is not accepted any more", async () => {
     const { context } = gateway;
     platform.judge.state.meanwhile = async (id) => {
+      // It is counted at the same time.
+      await settled({ requests: 1 });
       context.quotas.settle(id);
       await settled({ requests: 0 });
     };
