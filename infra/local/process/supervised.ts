@@ -56,6 +56,8 @@ export class Supervised {
   #child: ChildProcess | undefined;
   #loop: Promise<void> | undefined;
   #wanted = false;
+  /** How often it was told to stop. */
+  #stops = 0;
   #isReady = false;
   #wake: (() => void) | undefined;
 
@@ -89,15 +91,20 @@ export class Supervised {
 
   /** Asks it to end, waits, then kills its process group. It stays down. */
   async stop(): Promise<void> {
+    this.#stops += 1;
     this.#wanted = false;
     this.#wake?.();
     if (this.#child) this.#end(this.#child);
     await this.#loop;
   }
 
+  /** Nothing where somebody wants it to be down: before this, or meanwhile. */
   async restart(): Promise<void> {
-    await this.stop();
-    await this.start();
+    if (!this.#wanted) return;
+    const stopped = this.stop();
+    const own = this.#stops;
+    await stopped;
+    if (this.#stops === own) await this.start();
   }
 
   /** Sends a signal to the process alone; a death that follows is a crash like any other. */

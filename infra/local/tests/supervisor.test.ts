@@ -67,6 +67,21 @@ describe("a supervised child", () => {
     expect(child.pid).toBeDefined();
   });
 
+  test("whoever stops it has it stopped, also when somebody else is starting it again at that moment", async () => {
+    const child = supervisor.add(spec("one", idle));
+    await child.start();
+    const before = child.pid;
+    await Promise.all([child.stop(), child.restart()]);
+    expect(child.pid).toBeUndefined();
+    await child.start();
+    await Promise.all([child.restart(), child.stop()]);
+    expect(child.pid).toBeUndefined();
+    await child.start();
+    await child.restart();
+    expect(child.pid).toBeDefined();
+    expect(child.pid).not.toBe(before);
+  });
+
   test("that ignores SIGTERM is killed after its time, with what it started itself", async () => {
     const script = `const { pid } = require("node:child_process").spawn("sleep", ["60"]); process.on("SIGTERM", () => {}); console.log("up", pid); setInterval(() => {}, 1000)`;
     const child = supervisor.add(spec("stubborn", script, { stopTimeoutMs: 300 }));
