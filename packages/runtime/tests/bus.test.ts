@@ -367,6 +367,17 @@ describe("a server that dies", () => {
     await nats.resume();
     await send("work.h", "h2");
   });
+
+  it("or takes nothing more of what is being sent is given up all the same, and found again", async () => {
+    await nats.pause();
+    const large = { requestId: "x".repeat(200_000), code: "X" };
+    for (let at = 0; at < 100; at += 1) bus.signal("control.large", ControlMessageSchema, large);
+    // Two pings of 5 s are not answered, then what waits to be sent stands in the way of the end.
+    await waitFor("the connection to be given up", () => !bus.connected, { timeoutMs: 25_000 });
+    await nats.resume();
+    await waitFor("the bus", () => bus.connected);
+    await send("work.h", "h3");
+  }, 45_000);
 });
 
 describe("a consumer deleted under a running service", () => {

@@ -1,4 +1,5 @@
 /** One NATS connection: nkey, TLS with our own certificate, a private inbox, and reconnection for ever. */
+import type { Socket } from "node:net";
 import { connect, type NatsConnection, nkeyAuthenticator } from "@nats-io/transport-node";
 import type { Logger } from "../logger.ts";
 import type { Reloaded } from "../reload.ts";
@@ -19,6 +20,7 @@ const reconnectWaitMs = 250;
 const connectTimeoutMs = 5_000;
 const pingEveryMs = 5_000;
 const maxPingsOut = 2;
+const staleEndsWithinMs = 500;
 
 /** `_INBOX_<service>`: its permission covers nobody else's replies. */
 export function inboxPrefix(service: string): string {
@@ -105,9 +107,24 @@ export class Connection {
     this.nc.reconnect().catch((err: unknown) => this.#log.warn({ err }, "could not reconnect"));
   }
 
+  /**
+   * The library ends a connection whose pings are not answered, but first waits until what it has written is taken: by a
+   * server that takes nothing, or over a network that loses everything, for as long as TCP believes in it.
+   */
+  #breakOff(): void {
+    this.#log.warn("the bus answers nothing and takes nothing; breaking the connection off");
+    const { protocol } = this.nc as unknown as { protocol: { transport: { socket?: Socket } } };
+    protocol.transport.socket?.destroy();
+  }
+
   async #follow(): Promise<void> {
+    let stale: NodeJS.Timeout | undefined;
     for await (const status of this.nc.status()) {
-      if (status.type === "disconnect") {
+      if (status.type === "staleConnection") {
+        stale ??= setTimeout(() => this.#breakOff(), staleEndsWithinMs).unref();
+      } else if (status.type === "disconnect") {
+        clearTimeout(stale);
+        stale = undefined;
         this.#connected = false;
         countDisconnection();
         this.#log.warn("the bus is away; reconnecting");
