@@ -159,14 +159,11 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
   };
 }
 
-/**
- * A pool of its own, with little patience: a reservation neither waits behind the ledger nor for long. Nor for the disk: the
- * acceptance that needs it flushes it along, and a settlement that a crash undid is found by the reconciler.
- */
+/** A pool of its own, with little patience: a reservation neither waits behind the ledger nor for long. */
 function openQuotaPool(config: Config, log: Logger): Promise<Db> {
   const { databaseUrl: url, databasePasswordFile: passwordFile, tls } = config;
   const options = { url, passwordFile, caFile: tls.caFile, log, max: 2, applicationName: "sallyport-quotas" };
-  return openDatabase({ ...options, statementTimeoutMs: quotaStatementMs, unflushed: true });
+  return openDatabase({ ...options, statementTimeoutMs: quotaStatementMs });
 }
 
 const quotaStatementMs = 2_000;

@@ -60,11 +60,6 @@ export interface DatabaseOptions {
   /** Shown in pg_stat_activity (sallyport). */
   applicationName?: string;
   statementTimeoutMs?: number;
-  /**
-   * Commits return before they are flushed (synchronous_commit off): a crash may undo the last of them, in order, and with
-   * what any connection flushes, all that was committed before it is safe as well.
-   */
-  unflushed?: boolean;
 }
 
 const defaultConnections = 8;
@@ -88,7 +83,6 @@ export async function openDatabase(options: DatabaseOptions): Promise<Db> {
     ssl: tlsOf(options.caFile, target.host, options.log),
     max,
     application_name: options.applicationName ?? "sallyport",
-    ...(options.unflushed && { options: "-c synchronous_commit=off" }),
     connectionTimeoutMillis: connectTimeoutMs,
     statement_timeout: timeoutMs,
     lock_timeout: lockTimeoutMs,
