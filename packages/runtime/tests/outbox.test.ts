@@ -184,18 +184,18 @@ describe("commit", () => {
   });
 });
 
-describe("an unknown COMMIT", () => {
-  /** COMMIT of any group stays busy for a while, so that the session can be ended within it. */
-  async function slowCommits(database: Db, ms: number): Promise<void> {
-    await database.query(
-      `CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(${ms / 1_000}); RETURN NULL; END $$`,
-    );
-    await database.query(
-      `CREATE CONSTRAINT TRIGGER doze AFTER INSERT ON facts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION doze()`,
-    );
-  }
-  const committing = "FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'";
+/** COMMIT of any group stays busy for a while, so that the session can be ended within it. */
+async function slowCommits(database: Db, ms: number): Promise<void> {
+  await database.query(
+    `CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(${ms / 1_000}); RETURN NULL; END $$`,
+  );
+  await database.query(
+    `CREATE CONSTRAINT TRIGGER doze AFTER INSERT ON facts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION doze()`,
+  );
+}
+const committing = "FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'";
 
+describe("an unknown COMMIT", () => {
   it("that was not stored is done again, once", async () => {
     await slowCommits(db, 1_000);
     const admin = await postgres.admin();
@@ -244,6 +244,34 @@ describe("an unknown COMMIT", () => {
     await admin.end();
     await cut.close();
   });
+});
+
+describe("a COMMIT that takes longer than anybody waits", () => {
+  it("leaves its outcome open, and the next ones are stored", async () => {
+    const { cuttingProxy } = await import("./cutting-proxy.ts");
+    const target = await postgres.database();
+    await using proxy = await cuttingProxy(Number(new URL(target.url).port));
+    const cut = await openDatabase({ ...target, url: target.url.replace(/:\d+\//, `:${proxy.port}/`), log });
+    await migrate(cut, noMigrations);
+    await cut.query("CREATE TABLE facts (id text PRIMARY KEY)");
+    // Longer than a lock is waited for (5 s): so long the group's claim cannot be asked what became of it.
+    await slowCommits(cut, 8_000);
+    const options = { db: cut, bus, producer: "gateway" as const, ids: systemIds, clock: systemClock, log };
+    await using through = createOutbox({ ...options, limits: { withinMs: 3_000 } });
+    const admin = await postgres.admin();
+    const stored = through.commit(async (tx) => {
+      await tx.query("INSERT INTO facts VALUES ('slow')");
+      return { value: 1, messages: [audit("slow")] };
+    });
+    const failure = stored.catch((error: unknown) => error);
+    await waitFor("COMMIT to be under way", async () => (await admin.query(`SELECT 1 ${committing}`)).rowCount === 1);
+    proxy.cut();
+    expect(await failure).toMatchObject({ reason: "COMMIT_UNKNOWN" });
+    for (const name of ["next", "after"])
+      expect(await through.commit(async () => ({ value: name, messages: [audit(name)] }))).toBe(name);
+    await admin.end();
+    await cut.close();
+  }, 30_000);
 });
 
 describe("delivery", () => {

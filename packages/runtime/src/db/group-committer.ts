@@ -173,7 +173,9 @@ export class GroupCommitter {
         this.#sequence += result.used;
         return result;
       } catch (error) {
-        if (!isDatabaseFault(error)) throw error;
+        // Whatever was stored under this epoch, it was not by this account of it: nothing may go on with that.
+        if (error instanceof StoredBefore) this.#beginEpoch();
+        else if (!isDatabaseFault(error)) throw perhaps === undefined ? error : this.#giveUp(error, true);
         if (hasReason(error, "COMMIT_UNKNOWN")) perhaps = this.#lastRun ?? perhaps;
         const waitMs = backoff(attempt, { baseMs: 100, maxMs: 1_000 });
         if (performance.now() + waitMs > endsAt) throw this.#giveUp(error, perhaps !== undefined);
@@ -233,11 +235,15 @@ export class GroupCommitter {
   /** Where the outcome stays open, the epoch ends with it: whichever way it went, no sequence is skipped or used twice. */
   #giveUp(error: unknown, unknown: boolean): unknown {
     if (!unknown) return unavailable(error);
+    this.#beginEpoch();
+    return commitUnknown(error);
+  }
+
+  #beginEpoch(): void {
     this.#epoch = this.#options.ids.uuid();
     this.#epochStored = false;
     this.#groups = 0;
     this.#sequence = 0;
-    return commitUnknown(error);
   }
 }
 
