@@ -65,6 +65,7 @@ async function manifest(): Promise<{ version: number; names: string[]; models: R
   const { models } = value as { models: Record<string, Json>[] };
   return { version, models, names: models.map(({ name, version }) => `${name} ${version}`) };
 }
+const isFromFuture = (error: { code?: string }) => error.code === "NOT_YET_VALID";
 const policyVersion = async () => {
   const bytes = await reader.readValue("policy", "active");
   if (!bytes) return 0;
@@ -234,6 +235,24 @@ describe("signed state", () => {
     service = await platform.start();
     await platform.isReady();
     expect(await policyVersion()).toBe(policy + 1);
+  });
+
+  it("that a clock signed which was ahead is signed again once that is right: nobody waits for the hour to come", async () => {
+    const policy = await policyVersion();
+    const tests = join(platform.bundleDir, "tests", "authz.json");
+    await service[Symbol.asyncDispose]();
+    writeFileSync(tests, `${readFileSync(tests, "utf8")}\n`);
+    let aheadMs = 3_600_000;
+    service = await platform.start({ clock: { now: () => new Date(Date.now() + aheadMs) } });
+    await waitFor("a value that nobody believes", () => policyVersion().then(() => false, isFromFuture));
+    aheadMs = 0;
+    await waitFor("one that is believed", () =>
+      policyVersion().then(
+        (version) => version === policy + 2,
+        () => false,
+      ),
+    );
+    await platform.isReady();
   });
 
   it("of a database that was set back is not put over a newer one", async () => {

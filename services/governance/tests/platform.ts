@@ -26,7 +26,7 @@ import {
 import { formatVkey, signatureType, verifierKeyOf } from "@sallyport/tlog";
 import { operatorPermissions, servicePermissions } from "../../../infra/local/nats/permissions.ts";
 import { readConfig } from "../src/config.ts";
-import { fromConfig } from "../src/context.ts";
+import { fromConfig, type Overrides } from "../src/context.ts";
 import { startService } from "../src/service.ts";
 
 const logOrigin = "sallyport.local/log";
@@ -96,9 +96,9 @@ export async function testPlatform() {
     MODEL_STORE_DIR: storeDir,
     POLICY_BUNDLE_DIR: bundleDir,
   };
-  const start = async () => {
+  const start = async (overrides: Overrides = {}) => {
     const stop = new AbortController();
-    return await startService(await fromConfig(readConfig(env), stop.signal, { log }), stop.signal);
+    return await startService(await fromConfig(readConfig(env), stop.signal, { log, ...overrides }), stop.signal);
   };
   const neighbours = [neighbour("post-moderator", postModerator), neighbour("audit", audit)] as const;
   const [address, tls] = [parseAddress(env.GRPC_ADDRESS), { ca: postgres.ca.pki.ca }];
