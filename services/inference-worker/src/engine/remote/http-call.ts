@@ -49,15 +49,15 @@ export async function call(options: CallOptions): Promise<Call> {
     signal.removeEventListener("abort", abort);
   };
   try {
-    for (;;) {
+    request = send(options, watch);
+    const answer = await responseTo(request).catch((error: unknown) => {
+      if (!request?.reusedSocket || watch.reason) throw error;
+      // Mostly the server closed a kept connection just when it was used again. The others are as old: once more, on a new one.
+      for (const socket of Object.values(options.connections.freeSockets).flat()) socket?.destroy();
       request = send(options, watch);
-      const answer = await responseTo(request).catch((error: unknown) => {
-        // Mostly the server closed a kept connection just when it was used again: on a new one it is asked anew.
-        if (request?.reusedSocket && !watch.reason) return undefined;
-        throw error;
-      });
-      if (answer) return asCall(answer, request, watch, options.timeouts, cleanUp);
-    }
+      return responseTo(request);
+    });
+    return asCall(answer, request, watch, options.timeouts, cleanUp);
   } catch (error) {
     cleanUp();
     request?.destroy();
