@@ -153,6 +153,7 @@ export async function fromConfig(config: Config, signal: AbortSignal, overrides:
     codes,
     moves: new Moves({
       ...{ outbox, bus, live, runs, quotas, dispatcher, clock, limits, log, codes },
+      gatewayId: config.gatewayId,
       endingAtWork: (row) => endingAtWork(board, row),
     }),
     inFlight: new InFlight(limits.maxInFlight),

@@ -65,8 +65,11 @@ export async function admit(context: Context, call: ChatCall): Promise<Admitted>
   const secret = createRequestSecret((count) => context.ids.bytes(count));
   const reserving = reserve(context, { id, identity, model: model.name, take });
   if (reserving.doubtful) await reserving.granted;
-  // Asked meanwhile: door 1 keeps nothing of what comes to nothing.
-  const asked = askDoor1(context, { id, identity, bytes, secret, model, signal: call.signal });
+  // Asked meanwhile, and no longer than that makes sense: door 1 keeps nothing of what comes to nothing.
+  const refused = new AbortController();
+  reserving.granted.catch(() => refused.abort());
+  const signal = AbortSignal.any([call.signal, refused.signal]);
+  const asked = askDoor1(context, { id, identity, bytes, secret, model, signal });
   asked.catch(() => undefined);
   const quota = await reserving.granted;
   try {

@@ -32,7 +32,8 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    this.#turns = new Turns({ least: options.limits.jobsAhead, now: () => options.clock.now() });
+    const { jobsAhead: least, redispatchMs: patienceMs } = options.limits;
+    this.#turns = new Turns({ least, patienceMs, now: () => options.clock.now() });
   }
 
   /** A row that was queued just now. Another gateway's is that one's to send: door 2 tells it what comes of it. */
@@ -53,6 +54,11 @@ export class Dispatcher {
     this.#sendNext(place.model);
   }
 
+  /** In this gateway's line, and not on the bus. */
+  waits(place: Place): boolean {
+    return this.#turns.waits(place);
+  }
+
   /** How many of this gateway's requests are at each stage, by model. */
   counts(): { model: string; stage: Stage; count: number }[] {
     const { models } = this.#turns;
@@ -61,11 +67,11 @@ export class Dispatcher {
 
   /** From now on also what it was not told of. */
   start(): AsyncDisposable {
-    const { log, db, clock, limits, gatewayId } = this.#options;
+    const { log, db, clock, gatewayId } = this.#options;
     const rounds = periodically(log, everyMs, "look at the queue", async () => {
       const askedAt = clock.now();
       this.#turns.correct(await listAtWork(db, gatewayId), askedAt);
-      for (const turn of this.#turns.overdue(limits.redispatchMs)) void this.#send(turn);
+      for (const turn of this.#turns.overdue()) void this.#send(turn);
       for (const model of this.#turns.models) this.#sendNext(model);
     });
     return {

@@ -3,7 +3,7 @@
  * is decided on the locked row inside the commit: what was read before may be over by then.
  */
 import { create } from "@bufbuild/protobuf";
-import { ControlMessageSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
+import { ControlMessageSchema, type Job } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { subjects } from "@sallyport/proto/subjects";
 import type { AuditPlaces, Bus, Clock, Committed, Logger, Outbox, Tx } from "@sallyport/runtime";
 import type { Limits } from "../config.ts";
@@ -14,6 +14,7 @@ import { countEnded, countLostAttempt } from "../metrics.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import { type Ending, endRequest } from "./endings.ts";
 import type { LiveRequests } from "./live.ts";
+import { jobBytesOf, readJob } from "./messages.ts";
 import type { Quotas } from "./quotas.ts";
 import type { Runs } from "./runs.ts";
 
@@ -25,6 +26,7 @@ export interface MovesOptions {
   readonly quotas: Quotas;
   readonly dispatcher: Dispatcher;
   readonly clock: Clock;
+  readonly gatewayId: string;
   readonly limits: Limits;
   readonly log: Logger;
   /** The words of the policy that is in force, for its codes. */
@@ -84,7 +86,7 @@ export class Moves {
       const next = afterLostAttempt(row, lost.retryable, limits.maxAttempts);
       if (next === "ignore") return nothing;
       if (next === "fail") return this.#endIn(tx, places, row, failureOf(row, lost));
-      const queued = await this.requeueIn(tx, row, row.job, row.deadlineAt);
+      const queued = await this.requeueIn(tx, row, readJob(row), row.deadlineAt);
       return { value: queued && { before: row, after: queued }, messages: [] };
     });
     if (!moved) return;
@@ -95,9 +97,15 @@ export class Moves {
     log.warn({ requestId, attempt, reason: failureCode(lost.code) }, "attempt lost, trying again");
   }
 
-  /** In a caller's transaction: back to the queue as the next attempt. It is sent once it is announced. */
-  requeueIn(tx: Tx, row: RequestRow, job: Uint8Array, deadlineAt: Date): Promise<RequestRow | undefined> {
-    return requeue(tx, row, job, { attempt: row.attempt + 1, deadlineAt, now: this.#options.clock.now() });
+  /**
+   * In a caller's transaction: back to the queue as the next attempt, as this gateway's own: the one that it came by may be
+   * gone. It is sent once it is announced.
+   */
+  requeueIn(tx: Tx, row: RequestRow, job: Job, deadlineAt: Date): Promise<RequestRow | undefined> {
+    const { gatewayId, clock } = this.#options;
+    job.gatewayId = gatewayId;
+    const next = { attempt: row.attempt + 1, deadlineAt, now: clock.now(), gatewayId };
+    return requeue(tx, row, jobBytesOf(job), next);
   }
 
   /** In a caller's transaction, as `end`. */
@@ -125,8 +133,10 @@ export class Moves {
   }
 
   #tell({ before, after }: Moved): void {
+    // Of what was never sent no worker needs to hear.
+    const unsent = this.#options.dispatcher.waits(after);
     this.announce(after);
-    if (!after.endedAt || after.state === "released" || !isAtWork(before)) return;
+    if (!after.endedAt || after.state === "released" || !isAtWork(before) || unsent) return;
     const { bus } = this.#options;
     const stop = create(ControlMessageSchema, { requestId: after.id, code: after.code || after.state.toUpperCase() });
     bus.signal(subjects.control(after.id), ControlMessageSchema, stop);

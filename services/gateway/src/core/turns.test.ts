@@ -15,7 +15,7 @@ let now = 0;
 let turns: Turns;
 beforeEach(() => {
   now = 10_000;
-  turns = new Turns({ least: 2, now: () => new Date(now) });
+  turns = new Turns({ least: 2, patienceMs: 5_000, now: () => new Date(now) });
 });
 
 /** Ids that are sent when these come. */
@@ -30,11 +30,12 @@ const begun = (id: string) => {
 };
 
 describe("a request", () => {
-  test("is sent at once while few lie ahead; then one for each that is begun or ends", () => {
+  test("is sent at once while few lie ahead; then one for each that is begun, and for what ended before it", () => {
     expect([come("a"), come("b"), come("c"), come("d")]).toEqual([["a"], ["b"], [], []]);
     expect(begun("a")).toEqual(["c"]);
     turns.left({ id: "b", model });
-    expect(next()).toEqual(["d"]);
+    expect(next()).toEqual([]);
+    expect(begun("c")).toEqual(["d"]);
   });
 
   test("of somebody with less at work is sent before those that came first", () => {
@@ -59,8 +60,8 @@ describe("a request", () => {
     come("a", "b", "c");
     begun("b");
     now += 5_001;
-    expect(turns.overdue(5_000).map(({ id }) => id)).toEqual(["a", "c"]);
-    expect(turns.overdue(5_000)).toEqual([]);
+    expect(turns.overdue().map(({ id }) => id)).toEqual(["a", "c"]);
+    expect(turns.overdue()).toEqual([]);
   });
 
   test("that ends while it waits never gets its turn", () => {
@@ -75,6 +76,25 @@ test("what was sent before a request that is begun does not lie ahead any more: 
   expect(begun("b")).toEqual(["c", "d"]);
   expect(come("e")).toEqual([]);
   expect(begun("a")).toEqual([]);
+});
+
+test("who sends and cancels again and again does not fill the bus: what was sent lies ahead until it is passed, or long ago", () => {
+  expect(come("a", "b")).toEqual(["a", "b"]);
+  for (const id of ["a", "b"]) turns.left({ id, model });
+  expect(come("c", "d", "e")).toEqual([]);
+  now += 5_001;
+  expect(next()).toEqual(["c", "d"]);
+  turns.left({ id: "c", model });
+  expect(begun("d")).toEqual(["e"]);
+});
+
+test("what was sent twice again and is not begun keeps nobody waiting", () => {
+  expect(come("a", "b", "c", "d")).toEqual(["a", "b"]);
+  for (let times = 0; times < 2; times += 1) {
+    now += 5_001;
+    expect(turns.overdue().map(({ id }) => id)).toEqual(["a", "b"]);
+  }
+  expect(next()).toEqual(["c", "d"]);
 });
 
 test("more are sent ahead while they are begun quickly, and fewer again when they are not", () => {

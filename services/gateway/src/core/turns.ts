@@ -8,6 +8,8 @@ import { type AtWork, allowedAhead, nextInTurn, type Party, partyOf, withBeginni
 export interface TurnsOptions {
   /** As many jobs of a model as may always be sent that nobody has begun. */
   readonly least: number;
+  /** What was sent so long ago and not begun may have been lost, and is sent again. */
+  readonly patienceMs: number;
   readonly now: () => Date;
 }
 
@@ -38,6 +40,8 @@ interface Entry extends Turn, Party {
   at: Date;
   /** Its place among all that were sent; 0 for one that never was. */
   order: number;
+  /** How often it was sent again. */
+  again: number;
 }
 
 interface Line {
@@ -50,16 +54,23 @@ interface Line {
   sent: number;
   /** As far as workers came, by `order`: the bus is first in, first out, so what was sent before is at a worker as well. */
   reached: number;
+  /** Sent, and ended before anybody began them: their jobs lie on the bus all the same. By id. */
+  readonly gone: Map<string, Pick<Entry, "order" | "at">>;
 }
+
+/** Sent again so often and not begun: it may have been buried. It is sent on, and nobody waits behind it any more. */
+const triedOften = 2;
 
 export class Turns {
   readonly #least: number;
+  readonly #patienceMs: number;
   readonly #now: () => Date;
   /** By model: as many as are offered. */
   readonly #lines = new Map<string, Line>();
 
-  constructor({ least, now }: TurnsOptions) {
+  constructor({ least, patienceMs, now }: TurnsOptions) {
     this.#least = least;
+    this.#patienceMs = patienceMs;
     this.#now = now;
   }
 
@@ -72,8 +83,13 @@ export class Turns {
   }
 
   enter({ id, model, attempt, since, ...person }: Entering): void {
-    const entry: Entry = { id, model, attempt, since, ...partyOf(person), stage: "waits", at: this.#now(), order: 0 };
-    this.#line(model).entries.set(id, entry);
+    const entry = { id, model, attempt, since, ...partyOf(person), stage: "waits" as const, at: this.#now() };
+    this.#line(model).entries.set(id, { ...entry, order: 0, again: 0 });
+  }
+
+  /** In the line, and not sent. */
+  waits({ id, model }: Place): boolean {
+    return this.#line(model).entries.get(id)?.stage === "waits";
   }
 
   /** Whose turn it is now; they count as sent from here on. */
@@ -82,8 +98,7 @@ export class Turns {
     const all = [...line.entries.values()];
     const waiting = all.filter(({ stage }) => stage === "waits");
     if (waiting.length === 0) return [];
-    const ahead = all.filter(({ stage, order }) => stage === "sent" && order > line.reached).length;
-    const room = allowedAhead(line.beginnings, this.#now().getTime(), this.#least) - ahead;
+    const room = allowedAhead(line.beginnings, this.#now().getTime(), this.#least) - this.#ahead(line);
     if (room <= 0) return [];
     const atWork = all.filter(({ stage }) => stage !== "waits");
     const turns = waiting.length === 1 ? waiting : nextInTurn(waiting, [...atWork, ...line.elsewhere], room);
@@ -112,15 +127,22 @@ export class Turns {
 
   /** It ended, or waits for a person. */
   left({ id, model }: Place): void {
-    this.#line(model).entries.delete(id);
+    const { entries, gone, reached } = this.#line(model);
+    const entry = entries.get(id);
+    entries.delete(id);
+    // Who sends and cancels again and again would fill the bus otherwise.
+    if (entry?.stage === "sent" && entry.order > reached) gone.set(id, entry);
   }
 
   /** Sent so long ago, and not begun: to be sent again, in case that it was lost. */
-  overdue(afterMs: number): Turn[] {
-    const before = this.#now().getTime() - afterMs;
+  overdue(): Turn[] {
+    const before = this.#longAgo();
     const all = [...this.#lines.values()].flatMap(({ entries }) => [...entries.values()]);
-    const overdue = all.filter(({ stage, at }) => stage === "sent" && at.getTime() < before);
-    for (const entry of overdue) this.#move(entry, "sent");
+    const overdue = all.filter(({ stage, at }) => stage === "sent" && at < before);
+    for (const entry of overdue) {
+      this.#move(entry, "sent");
+      entry.again += 1;
+    }
     return overdue;
   }
 
@@ -143,13 +165,27 @@ export class Turns {
     return this.#line(model).entries.get(id)?.attempt === attempt;
   }
 
+  /** How many lie on the bus before whoever is sent next. */
+  #ahead({ entries, gone, reached }: Line): number {
+    const before = this.#longAgo();
+    for (const [id, { order, at }] of gone) if (order <= reached || at < before) gone.delete(id);
+    const lies = ({ stage, order, again }: Entry) => stage === "sent" && order > reached && again < triedOften;
+    return [...entries.values()].filter(lies).length + gone.size;
+  }
+
+  #longAgo(): Date {
+    return new Date(this.#now().getTime() - this.#patienceMs);
+  }
+
   #move(entry: Entry, stage: Stage): void {
     entry.stage = stage;
     entry.at = this.#now();
   }
 
   #line(model: string): Line {
-    const line = this.#lines.get(model) ?? { entries: new Map(), elsewhere: [], beginnings: [], sent: 0, reached: 0 };
+    const known = this.#lines.get(model);
+    if (known) return known;
+    const line = { entries: new Map(), gone: new Map(), elsewhere: [], beginnings: [], sent: 0, reached: 0 };
     this.#lines.set(model, line);
     return line;
   }

@@ -148,14 +148,25 @@ export interface Retry {
   attempt: number;
   deadlineAt: Date;
   now: Date;
+  /** Whose it is from now on. */
+  gatewayId: string;
 }
 
 /** To `queued` with a new attempt: after a lost run, or when a person released a held prompt. */
 export async function requeue(tx: Tx, row: RequestRow, job: Uint8Array, retry: Retry) {
   const sql = `UPDATE requests SET state = 'queued', attempt = $3, job = $4, claim = NULL, progress_at = NULL, dispatched_at = $5,
-    deadline_at = $6, code = '', message = '' WHERE id = $1 AND attempt = $2 AND state::text = ANY($7) AND windows_released = 0
+    deadline_at = $6, gateway_id = $8, code = '', message = '' WHERE id = $1 AND attempt = $2 AND state::text = ANY($7) AND windows_released = 0
     RETURNING ${selected}`;
-  const values = [row.id, row.attempt, retry.attempt, job, retry.now, retry.deadlineAt, entersFrom.queued];
+  const values = [
+    row.id,
+    row.attempt,
+    retry.attempt,
+    job,
+    retry.now,
+    retry.deadlineAt,
+    entersFrom.queued,
+    retry.gatewayId,
+  ];
   return one(await tx.query<RequestRow>(sql, values));
 }
 

@@ -14,7 +14,7 @@ import { WindowContentSchema } from "@sallyport/proto/sallyport/generation/v1/ge
 import { AppError, type Committed, type Tx } from "@sallyport/runtime";
 import type { Context } from "../../context.ts";
 import { type Ending, endRequest } from "../../core/endings.ts";
-import { envelopeBytes, jobBytesOf, readEnvelope, readJob } from "../../core/messages.ts";
+import { envelopeBytes, readEnvelope, readJob } from "../../core/messages.ts";
 import { endingWhileOff } from "../../core/switched-off.ts";
 import { decideHold, findHold, type HoldRow } from "../../db/holds.ts";
 import { findRequest, lockRequest, type RequestRow } from "../../db/ledger.ts";
@@ -108,7 +108,7 @@ async function letIn(context: Context, message: ReviewDecisionMessage, row: Requ
     decide(tx, held, message, async (current) => {
       const off = endingWhileOff(context, current);
       if (off) return moves.endIn(tx, places, current, { ...off, attestations: [door1!, review, countersign] });
-      const queued = await moves.requeueIn(tx, current, jobBytesOf(job), deadlineAt);
+      const queued = await moves.requeueIn(tx, current, job, deadlineAt);
       if (!queued) return nothing;
       const { findings, policyDigest, code } = current;
       const { message: event } = buildEvent(queued, places.next(), {
