@@ -5,7 +5,7 @@
  */
 import { JobSchema } from "@sallyport/proto/sallyport/bus/v1/bus";
 import { subjects } from "@sallyport/proto/subjects";
-import { type Bus, type Clock, type Db, type Logger, outOfScope, periodically } from "@sallyport/runtime";
+import { type Bus, type Clock, currentTrace, type Db, type Logger, outOfScope, periodically } from "@sallyport/runtime";
 import type { Limits } from "../config.ts";
 import { listAtWork } from "../db/at-work.ts";
 import { findQueued, type RequestRow } from "../db/ledger.ts";
@@ -85,14 +85,15 @@ export class Dispatcher {
     }
   }
 
-  /** `fresh`: its row, when it is what is being done. At once where the row is at hand, so that nobody overtakes it here. */
+  /** At once where its row is at hand, so that nobody overtakes it here. */
   async #send(turn: Turn, fresh?: RequestRow): Promise<void> {
     const { bus, db, runs, log } = this.#options;
     try {
       const row = fresh ?? runs.queuedRow(turn.id, turn.attempt) ?? (await findQueued(db, turn.id));
       if (!row) return this.left(turn);
       const msgId = `${row.id}.${row.attempt}`;
-      const traceparent = fresh ? undefined : row.traceparent;
+      // Within its trace, what is being done is nearer to the job than its call.
+      const traceparent = currentTrace()?.traceId === row.traceId ? undefined : row.traceparent;
       const subject = subjects.job(row.model, row.id);
       await bus.publish("JOBS", subject, JobSchema, jobOf(row), { msgId, traceparent });
     } catch (err) {

@@ -70,6 +70,13 @@ describe("a request", () => {
   });
 });
 
+test("what was sent before a request that is begun does not lie ahead any more: another worker has it, or had", () => {
+  expect(come("a", "b", "c", "d")).toEqual(["a", "b"]);
+  expect(begun("b")).toEqual(["c", "d"]);
+  expect(come("e")).toEqual([]);
+  expect(begun("a")).toEqual([]);
+});
+
 test("more are sent ahead while they are begun quickly, and fewer again when they are not", () => {
   come(...Array.from({ length: 20 }, (_, at) => `r${at}`));
   expect([begun("r0"), begun("r1"), begun("r2"), begun("r3")].map(({ length }) => length)).toEqual([1, 1, 2, 2]);

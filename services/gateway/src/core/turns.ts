@@ -36,6 +36,8 @@ interface Entry extends Turn, Party {
   stage: Stage;
   /** When it came to this stage. */
   at: Date;
+  /** Its place among all that were sent; 0 for one that never was. */
+  order: number;
 }
 
 interface Line {
@@ -44,6 +46,10 @@ interface Line {
   elsewhere: readonly AtWork[];
   /** When the last ones were begun, in milliseconds. */
   beginnings: readonly number[];
+  /** How many were sent in all. */
+  sent: number;
+  /** As far as workers came, by `order`: the bus is first in, first out, so what was sent before is at a worker as well. */
+  reached: number;
 }
 
 export class Turns {
@@ -66,22 +72,26 @@ export class Turns {
   }
 
   enter({ id, model, attempt, since, ...person }: Entering): void {
-    const entry: Entry = { id, model, attempt, since, ...partyOf(person), stage: "waits", at: this.#now() };
+    const entry: Entry = { id, model, attempt, since, ...partyOf(person), stage: "waits", at: this.#now(), order: 0 };
     this.#line(model).entries.set(id, entry);
   }
 
   /** Whose turn it is now; they count as sent from here on. */
   next(model: string): Turn[] {
-    const { entries, elsewhere, beginnings } = this.#line(model);
-    const all = [...entries.values()];
+    const line = this.#line(model);
+    const all = [...line.entries.values()];
     const waiting = all.filter(({ stage }) => stage === "waits");
     if (waiting.length === 0) return [];
-    const sent = all.filter(({ stage }) => stage === "sent").length;
-    const room = allowedAhead(beginnings, this.#now().getTime(), this.#least) - sent;
+    const ahead = all.filter(({ stage, order }) => stage === "sent" && order > line.reached).length;
+    const room = allowedAhead(line.beginnings, this.#now().getTime(), this.#least) - ahead;
     if (room <= 0) return [];
     const atWork = all.filter(({ stage }) => stage !== "waits");
-    const turns = waiting.length === 1 ? waiting : nextInTurn(waiting, [...atWork, ...elsewhere], room);
-    for (const entry of turns) this.#move(entry, "sent");
+    const turns = waiting.length === 1 ? waiting : nextInTurn(waiting, [...atWork, ...line.elsewhere], room);
+    for (const entry of turns) {
+      this.#move(entry, "sent");
+      line.sent += 1;
+      entry.order = line.sent;
+    }
     return turns;
   }
 
@@ -96,6 +106,7 @@ export class Turns {
     const entry = line.entries.get(id);
     if (!entry || entry.stage === "begun") return;
     this.#move(entry, "begun");
+    line.reached = Math.max(line.reached, entry.order);
     line.beginnings = withBeginning(line.beginnings, entry.at.getTime(), this.#least);
   }
 
@@ -138,7 +149,7 @@ export class Turns {
   }
 
   #line(model: string): Line {
-    const line = this.#lines.get(model) ?? { entries: new Map(), elsewhere: [], beginnings: [] };
+    const line = this.#lines.get(model) ?? { entries: new Map(), elsewhere: [], beginnings: [], sent: 0, reached: 0 };
     this.#lines.set(model, line);
     return line;
   }
