@@ -368,6 +368,22 @@ describe("a server that dies", () => {
     await send("work.h", "h2");
   });
 
+  it("is found again also when the clock was ahead while it was away", async () => {
+    const { now } = Date;
+    Date.now = () => now() + 2 * 3_600_000;
+    try {
+      await nats.kill();
+      await waitFor("the disconnection", () => !bus.connected);
+      // It has been looked for in vain, at a time that is yet to come.
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    } finally {
+      Date.now = now;
+    }
+    await nats.start();
+    await waitFor("the bus", () => bus.connected, { timeoutMs: 5_000 });
+    await send("work.h", "h4");
+  });
+
   it("or takes nothing more of what is being sent is given up all the same, and found again", async () => {
     await nats.pause();
     const large = { requestId: "x".repeat(200_000), code: "X" };

@@ -1,6 +1,6 @@
 /** One NATS connection: nkey, TLS with our own certificate, a private inbox, and reconnection for ever. */
 import type { Socket } from "node:net";
-import { connect, type NatsConnection, nkeyAuthenticator } from "@nats-io/transport-node";
+import { connect, type NatsConnection, type NodeConnectionOptions, nkeyAuthenticator } from "@nats-io/transport-node";
 import type { Logger } from "../logger.ts";
 import type { Reloaded } from "../reload.ts";
 import type { TlsMaterial } from "../tls.ts";
@@ -56,9 +56,7 @@ export class Connection {
       inboxPrefix: inboxPrefix(service),
       reconnect: true,
       maxReconnectAttempts: -1,
-      reconnectTimeWait: reconnectWaitMs,
-      reconnectJitter: reconnectWaitMs / 2,
-      reconnectJitterTLS: reconnectWaitMs / 2,
+      ...paced(),
       // A server that restarts with other permissions, or before its users are written, must not end us.
       ignoreAuthErrorAbort: true,
       waitOnFirstConnect: true,
@@ -138,6 +136,23 @@ export class Connection {
       }
     }
   }
+}
+
+/**
+ * A pause between two tries, by the monotonic clock. The library's own is by the wall clock: set back by an hour while the
+ * bus was away, it would try again in an hour.
+ */
+function paced(): Pick<NodeConnectionOptions, "reconnectDelayHandler" | "reconnectToServer"> {
+  let lastAt = Number.NEGATIVE_INFINITY;
+  return {
+    reconnectDelayHandler: () => Number.NEGATIVE_INFINITY,
+    reconnectToServer: ([next]) => {
+      const now = performance.now();
+      const delay = Math.max(0, lastAt + reconnectWaitMs * (1 + Math.random() / 2) - now);
+      lastAt = now + delay;
+      return { server: next!, delay };
+    },
+  };
 }
 
 function textOf(tls: TlsMaterial) {
