@@ -16,28 +16,8 @@ import { formatTraceparent } from "../trace.ts";
 import type { Db, Tx } from "./database.ts";
 import { commitUnknown, hasReason, unavailable } from "./failures.ts";
 import { countCommit, countGroup } from "./metrics.ts";
-import { type AuditPlaces, type OutboxMessage, type OutboxRow, Places, sendRows, toRows } from "./outbox-messages.ts";
-
-export interface Committed<T> {
-  value: T;
-  messages: OutboxMessage[];
-  /** Documents that places were taken but are not needed; the next operation gets them. */
-  places?: "unused";
-}
-
-/**
- * May run more than once (a neighbour failed, the connection broke), and then only one of its runs counts: so it works
- * through `tx` alone, keeps its statements guarded, and awaits nothing else.
- */
-export type Operation<T> = (tx: Tx, places: AuditPlaces) => Promise<Committed<T>>;
-
-export interface CommitOptions {
-  /**
-   * The operation takes its places and sends all its statements before it awaits any of them: then the operations beside it
-   * that do so too need not wait for its answers. Statements stay in order.
-   */
-  pipelined?: boolean;
-}
+import { type CommitLimits, type CommitOptions, commitLimits, type Operation } from "./operation.ts";
+import { type OutboxRow, Places, sendRows, toRows } from "./outbox-messages.ts";
 
 export interface GroupCommitterOptions {
   db: Db;
@@ -48,19 +28,6 @@ export interface GroupCommitterOptions {
   onCommitted(rows: readonly OutboxRow[]): void;
   limits?: Partial<CommitLimits>;
 }
-
-export interface CommitLimits {
-  /** Operations that may wait (10,000). */
-  queue: number;
-  /** Operations in one transaction (128). */
-  group: number;
-  /** An operation that has not been stored by then is refused, or COMMIT_UNKNOWN (15 s). */
-  withinMs: number;
-  /** When the recovery poll takes a row over (5 s). */
-  confirmWithinMs: number;
-}
-
-export const commitLimits: CommitLimits = { queue: 10_000, group: 128, withinMs: 15_000, confirmWithinMs: 5_000 };
 
 interface Waiting {
   run: Operation<unknown>;

@@ -8,8 +8,8 @@ export {
   type TransactionOptions,
   type Tx,
 } from "./database.ts";
-export { type CommitLimits, type Committed, commitLimits, type Operation } from "./group-committer.ts";
 export { migrate } from "./migrate.ts";
+export { type CommitLimits, type Committed, commitLimits, type Operation } from "./operation.ts";
 export { createOutbox, type Outbox, type OutboxOptions } from "./outbox.ts";
 export type {
   AuditBuild,

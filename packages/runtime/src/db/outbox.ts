@@ -4,8 +4,9 @@ import type { Bus } from "../bus/index.ts";
 import type { Clock, Ids } from "../clock.ts";
 import type { Logger } from "../logger.ts";
 import type { Db } from "./database.ts";
-import { type CommitLimits, type CommitOptions, GroupCommitter, type Operation } from "./group-committer.ts";
+import { GroupCommitter } from "./group-committer.ts";
 import { observeOutbox } from "./metrics.ts";
+import type { CommitLimits, CommitOptions, Operation } from "./operation.ts";
 import { Relay } from "./relay.ts";
 
 export interface Outbox extends AsyncDisposable {
